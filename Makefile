@@ -1,0 +1,55 @@
+# Everything runs in .venv, made from requirements*.txt by the first target that needs it.
+# `make demo` watches fraud being caught; `make test` runs the tests. Neither needs anything but Python and make.
+
+PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+STAMP := .venv/.installed
+STAMP_DEV := .venv/.installed-dev
+
+.PHONY: demo setup test check format lint types bench lock clean
+
+demo: $(STAMP)
+	@$(BIN)/python -m fraudflow demo $(ARGS)
+
+setup: $(STAMP) $(STAMP_DEV)
+
+test: $(STAMP_DEV)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types test
+
+lint: $(STAMP_DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(STAMP_DEV)
+	$(BIN)/mypy
+
+format: $(STAMP_DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP_DEV)
+	$(BIN)/python -m benchmarks
+
+$(STAMP): requirements.txt
+	@$(if $(PYTHON),,echo "fraudflow needs Python 3.11 or 3.12, which is not on the PATH: install it from python.org or your system's packages (or: make PYTHON=/path/to/python3.12)" >&2; exit 1)
+	@echo "Installing into .venv with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"fraudflow needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: install one of them from python.org or your system packages, then: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(STAMP_DEV): requirements-dev.txt $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Needs uv: pins the newest versions that the .in files allow, with hashes and without index addresses.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements.in -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements-dev.in -o requirements-dev.txt
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis reports

@@ -1,0 +1,58 @@
+"""Results as records for Kafka and as lines for InfluxDB."""
+
+from collections.abc import Sequence
+
+from connectors.influxdb import encode
+from connectors.kafka_sink import Record
+from operators.decisions import alerts
+from operators.decisions.cooldown import Alert
+from operators.measurements import Point
+from operators.model.scoring import Weights
+from operators.model.training import ModelEvent
+from operators.transactions.records import DeadLetter
+
+
+def alert_records(found: Sequence[Alert]) -> list[Record]:
+    """Of `fraud-alerts`, keyed by user."""
+    return [Record(alert.decision.transaction.user_id.encode(), alerts.to_json(alert)) for alert in found]
+
+
+def alert_lines(found: Sequence[Alert]) -> list[bytes]:
+    """Of the measurement `fraud_alert`."""
+    return point_lines([alerts.to_point(alert) for alert in found])
+
+
+def dead_letter_records(letters: Sequence[DeadLetter]) -> list[Record]:
+    """Of the dead-letter topic: the message as it came, and in the headers why and from where."""
+    return [Record(letter.key, letter.value, _headers(letter)) for letter in letters]
+
+
+def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
+    headers = {
+        "reason": letter.reason,
+        "error": letter.error,
+        "topic": letter.topic,
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+    }
+    return [(name, text.encode(errors="replace")) for name, text in headers.items()]
+
+
+def model_records(weights: Weights) -> list[Record]:
+    """Of `fraud-models`, keyed by the model's name so that compaction keeps the newest."""
+    return [Record(weights.name.encode(), weights.to_json())]
+
+
+def event_records(event: ModelEvent) -> list[Record]:
+    """Of `fraud-model-events`, keyed by the model's name."""
+    return [Record(event.model.encode(), event.to_json())]
+
+
+def point_records(points: Sequence[Point]) -> list[Record]:
+    """Of the statistics' topic, keyed by measurement."""
+    return [Record(point.measurement.encode(), point.to_json()) for point in points]
+
+
+def point_lines(points: Sequence[Point]) -> list[bytes]:
+    """Points in InfluxDB's line protocol."""
+    return [encode(point.measurement, point.tags, point.fields, point.time_ns) for point in points]

@@ -1,0 +1,152 @@
+"""The operators as the engine's stateful logic: batches in, batches out, the operator's own snapshot as the state."""
+
+import time
+from datetime import UTC, datetime
+
+from bytewax.operators import StatefulBatchLogic
+
+from flows.exchange import Featured, Transactions
+from operators.decisions.cooldown import Alert, Cooldown
+from operators.decisions.decide import DecidedBatch, Decider
+from operators.decisions.statistics import LiveStatistics, Partial
+from operators.features.windows import Windows
+from operators.measurements import Point
+from operators.model.join import Decided, Example, LabelJoin
+from operators.model.scoring import Weights
+from operators.model.training import ModelEvent, Trainer
+from operators.transactions.records import Label
+
+Trained = Weights | ModelEvent | Point
+RETAIN = StatefulBatchLogic.RETAIN
+
+
+def now_ms() -> int:
+    """The wall clock; operators have none of their own."""
+    return time.time_ns() // 1_000_000
+
+
+class UserWindowsLogic(StatefulBatchLogic[Transactions, Featured, bytes]):
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+
+    def on_batch(self, values: list[Transactions]) -> tuple[list[Featured], bool]:
+        items = values[0].items if len(values) == 1 else [item for value in values for item in value.items]
+        before = self.windows.late
+        rows = self.windows.update(items)
+        return [Featured(items, rows, self.windows.late - before)], RETAIN
+
+    def snapshot(self) -> bytes:
+        return self.windows.snapshot()
+
+
+class EntityWindowsLogic(StatefulBatchLogic[Featured, Featured, bytes]):
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+
+    def on_batch(self, values: list[Featured]) -> tuple[list[Featured], bool]:
+        out = []
+        for value in values:
+            rows = [row + own for row, own in zip(value.rows, self.windows.update(value.items), strict=True)]
+            out.append(Featured(value.items, rows, value.late))
+        return out, RETAIN
+
+    def snapshot(self) -> bytes:
+        return self.windows.snapshot()
+
+
+class DecideLogic(StatefulBatchLogic["Featured | Weights", DecidedBatch, bytes]):
+    def __init__(self, decider: Decider, state: bytes | None) -> None:
+        self.decider = decider
+        if state:
+            decider.restore(state)
+
+    def on_batch(self, values: list[Featured | Weights]) -> tuple[list[DecidedBatch], bool]:
+        decided = []
+        for value in values:
+            if isinstance(value, Weights):
+                self.decider.use(value)
+            else:
+                decided.append(self.decider.decide(value.items, value.rows, now_ms(), value.late))
+        return decided, RETAIN
+
+    def snapshot(self) -> bytes:
+        return self.decider.snapshot()
+
+
+class AlertPolicyLogic(StatefulBatchLogic[DecidedBatch, "list[Alert]", bytes]):
+    def __init__(self, cooldown: Cooldown) -> None:
+        self.cooldown = cooldown
+
+    def on_batch(self, values: list[DecidedBatch]) -> tuple[list[list[Alert]], bool]:
+        found = self.cooldown.apply([decision for batch in values for decision in batch.suspicious])
+        return [found] if found else [], RETAIN
+
+    def snapshot(self) -> bytes:
+        return self.cooldown.snapshot()
+
+
+class LiveStatsLogic(StatefulBatchLogic[Partial, "list[Point]", bytes]):
+    def __init__(self, statistics: LiveStatistics) -> None:
+        self.statistics = statistics
+        self.next = now_ms() // 1000 + 1
+
+    def on_batch(self, values: list[Partial]) -> tuple[list[list[Point]], bool]:
+        self.statistics.add(values)
+        return [], RETAIN
+
+    def on_notify(self) -> tuple[list[list[Point]], bool]:
+        second = now_ms() // 1000
+        if second < self.next:  # an earlier notification, asked for before
+            return [], RETAIN
+        self.next = second + 1
+        return _unless_empty(self.statistics.points(second)), RETAIN
+
+    def on_eof(self) -> tuple[list[list[Point]], bool]:
+        return _unless_empty(self.statistics.points()), RETAIN
+
+    def notify_at(self) -> datetime | None:
+        return None if self.statistics.settled else datetime.fromtimestamp(self.next, UTC)
+
+    def snapshot(self) -> bytes:
+        return self.statistics.snapshot()
+
+
+class LabelJoinLogic(StatefulBatchLogic["DecidedBatch | list[Label]", "list[Example]", bytes]):
+    def __init__(self, join: LabelJoin) -> None:
+        self.join = join
+
+    def on_batch(self, values: list[DecidedBatch | list[Label]]) -> tuple[list[list[Example]], bool]:
+        matured: list[Example] = []
+        for value in values:
+            if isinstance(value, DecidedBatch):
+                matured += self.join.decided(
+                    Decided(transaction.transaction_id, transaction.event_time, model_input, score, transaction.amount)
+                    for transaction, model_input, score in zip(
+                        value.transactions, value.inputs, value.scores, strict=True
+                    )
+                )
+            else:
+                matured += self.join.labels(value)
+        return [matured] if matured else [], RETAIN
+
+    def snapshot(self) -> bytes:
+        return self.join.snapshot()
+
+
+class TrainLogic(StatefulBatchLogic["list[Example]", Trained, bytes]):
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_batch(self, values: list[list[Example]]) -> tuple[list[Trained], bool]:
+        examples = [example for value in values for example in value]
+        return list(self.trainer.learn(examples, now_ms())), RETAIN
+
+    def on_eof(self) -> tuple[list[Trained], bool]:
+        return list(self.trainer.flush(now_ms())), RETAIN
+
+    def snapshot(self) -> bytes:
+        return self.trainer.snapshot()
+
+
+def _unless_empty(points: list[Point]) -> list[list[Point]]:
+    return [points] if points else []

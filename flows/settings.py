@@ -1,0 +1,204 @@
+"""Every setting of the system: environment variables with the prefix `FRAUD_`, or a file `.env`."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from operators.durations import parse_duration
+from operators.times import iso, parse_time
+
+PREFIX = "FRAUD_"
+KAFKA_PREFIX = "FRAUD_KAFKA_CONFIG_"
+SECRET_OPTIONS = ("password", "secret", "key", "token", "jaas", "credential")
+
+
+class SettingsError(ValueError):
+    """Settings that can't be used; the text names each one, what is wrong and what is wanted."""
+
+
+def _topics(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(topic.strip() for topic in value.split(",") if topic.strip())
+    return value
+
+
+def _not_empty(topics: tuple[str, ...]) -> tuple[str, ...]:
+    if not topics:
+        raise ValueError("at least one topic is wanted")
+    if len(set(topics)) < len(topics):
+        raise ValueError("a topic is named twice")
+    return topics
+
+
+def _milliseconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _moment(value: object) -> object:
+    return parse_time(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[int, BeforeValidator(_milliseconds), Field(ge=0)]
+"""Milliseconds; written `45s`, `5m`, `24h`, `7d`."""
+Moment = Annotated[int, BeforeValidator(_moment)]
+"""Milliseconds since the epoch; written in ISO 8601."""
+Topics = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_topics), AfterValidator(_not_empty)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseSettings):
+    """All settings, checked and frozen. `Settings.load()` reads them; tests construct them by name."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True)
+
+    kafka_bootstrap_servers: str = "localhost:9092"
+    kafka_group: str = "fraudflow"
+    kafka_options: dict[str, SecretStr] = Field(default_factory=dict)
+
+    transaction_topics: Topics = ("transactions",)
+    label_topic: str = "fraud-labels"
+    rule_topic: str = "fraud-rules"
+    model_topic: str = "fraud-models"
+    alert_topic: str = "fraud-alerts"
+    model_event_topic: str = "fraud-model-events"
+    stats_topic: str = "fraud-stats"
+    dlq_topic: str = "transactions-dlq"
+
+    start_from: Literal["earliest", "latest"] = "earliest"
+    stop_at_end: bool = False
+    delivery_timeout: Duration = 60_000
+
+    rules_file: Path = Path("rules.toml")
+    model_file: Path | None = Path("model.toml")
+    review_threshold: Probability = 0.5
+    block_threshold: Probability = 0.9
+    label_delay: Duration = parse_duration("7d")
+    label_maturity: Duration = parse_duration("30d")
+    max_pending_labels: Annotated[int, Field(ge=1)] = 1_000_000
+
+    allowed_lateness: Duration = parse_duration("1h")
+    key_groups: Annotated[int, Field(ge=1, le=4096)] = 64
+    shards: Annotated[int, Field(ge=1, le=256)] = 8
+    paysim_start: Moment = parse_time("2026-01-01T00:00:00Z")
+    max_clock_skew: Duration = parse_duration("5m")
+    max_amount: Annotated[float, Field(gt=0, le=1e9)] = 1e9
+    max_id_length: Annotated[int, Field(ge=1)] = 256
+    max_message_bytes: Annotated[int, Field(ge=1)] = 1_000_000
+
+    influx_url: str = ""
+    influx_token: SecretStr = SecretStr("")
+    influx_org: str = "fraud-detection-org"
+    influx_bucket: str = "fraud-detection-bucket"
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed in: `load` alone reads the environment, so a test never does by accident."""
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_empty_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("model_file") == "":
+            return {**values, "model_file": None}
+        return values
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.review_threshold > self.block_threshold:
+            raise ValueError("FRAUD_REVIEW_THRESHOLD is above FRAUD_BLOCK_THRESHOLD")
+        if self.label_delay > self.label_maturity:
+            raise ValueError("FRAUD_LABEL_DELAY is longer than FRAUD_LABEL_MATURITY: every label would come too late")
+        return self
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> "Settings":
+        """Read the environment, and `.env` for what it does not name. Raises SettingsError.
+
+        `FRAUD_KAFKA_CONFIG_SASL_USERNAME` becomes librdkafka's `sasl.username` (two underscores stand for one).
+        A secret can be given as a file: `FRAUD_INFLUX_TOKEN_FILE`, `FRAUD_KAFKA_CONFIG_SASL_PASSWORD_FILE`.
+        """
+        named = {k: v for k, v in dotenv_values(env_file).items() if v is not None} if env_file else {}
+        named.update(os.environ if environment is None else environment)
+        values: dict[str, Any] = {"kafka_options": {}}
+        for name, text in sorted(named.items()):
+            if name.startswith(KAFKA_PREFIX):
+                option, value = _secret_file(name.removeprefix(KAFKA_PREFIX), text, name)
+                option = option.lower().replace("__", "\0").replace("_", ".").replace("\0", "_")
+                values["kafka_options"][option] = value
+            elif name.startswith(PREFIX):
+                values.update([_field(name, text)])
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise SettingsError("\n".join(_explain(detail) for detail in error.errors())) from error
+
+    def kafka_config(self) -> dict[str, str]:
+        """The librdkafka options for every client."""
+        options = {name: value.get_secret_value() for name, value in self.kafka_options.items()}
+        return {"bootstrap.servers": self.kafka_bootstrap_servers, **options}
+
+    def describe(self) -> str:
+        """Every setting as a line `FRAUD_NAME=value`, secrets masked."""
+        lines = [f"{PREFIX}{field.upper()}={_shown(field, value)}" for field, value in self if field != "kafka_options"]
+        for option, secret in self.kafka_options.items():
+            shown = "****" if any(word in option for word in SECRET_OPTIONS) else secret.get_secret_value()
+            lines.append(f"{KAFKA_PREFIX}{option.upper().replace('_', '__').replace('.', '_')}={shown}")
+        return "\n".join(lines)
+
+
+def known_names() -> tuple[str, ...]:
+    """The environment name of every setting."""
+    fields = (field for field in Settings.model_fields if field != "kafka_options")
+    return (*(f"{PREFIX}{field.upper()}" for field in fields), "FRAUD_INFLUX_TOKEN_FILE")
+
+
+def _shown(field: str, value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case tuple():
+            return ",".join(value)
+        case SecretStr():
+            return "****" if value.get_secret_value() else ""
+        case bool():
+            return str(value).lower()
+    readers = {part.func for part in Settings.model_fields[field].metadata if isinstance(part, BeforeValidator)}
+    if _milliseconds in readers:
+        return f"{value}ms"
+    return iso(int(str(value))) if _moment in readers else str(value)
+
+
+def _field(name: str, text: str) -> tuple[str, str]:
+    if name not in known_names():
+        nearest = difflib.get_close_matches(name, known_names(), n=3)
+        hint = f": did you mean {' or '.join(nearest)}?" if nearest else ""
+        raise SettingsError(f"{name} is not a setting{hint}")
+    field = name.removeprefix(PREFIX)
+    if field == "INFLUX_TOKEN_FILE":
+        field, text = _secret_file(field, text, name)
+    return field.lower(), text
+
+
+def _secret_file(option: str, text: str, name: str) -> tuple[str, str]:
+    """The option without `_FILE`, and what the file holds; the option as it is where it names no file."""
+    if not option.endswith("_FILE"):
+        return option, text
+    try:
+        return option.removesuffix("_FILE"), Path(text).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{name}: {text}: {error.strerror or error}") from error
+
+
+def _explain(detail: Any) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return str(message)
+    return f"{PREFIX}{str(detail['loc'][0]).upper()}: {message} (got {detail['input']!r:.80})"

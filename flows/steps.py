@@ -1,0 +1,212 @@
+"""Where the operators meet the engine: each function adds one named step to the flow.
+
+A step's state is the operator's own snapshot, as bytes. Whatever a step raises stops the flow: bad input has become a
+dead letter before, so it is a bug or a sink that can't go on.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import bytewax.operators as op
+from bytewax.dataflow import Stream
+from bytewax.operators import KeyedStream
+from operators.features.windows import Windows
+
+from connectors.kafka_source import RawBatch
+from flows import logic
+from flows.exchange import Featured, Routing, Transactions
+from flows.logic import Trained
+from operators.decisions.cooldown import Alert, Cooldown
+from operators.decisions.decide import DecidedBatch, Decider
+from operators.decisions.statistics import LiveStatistics, Partial, partial_of, partial_of_dead_letters
+from operators.features.plan import EntityPlan
+from operators.measurements import Point
+from operators.model.join import Example, LabelJoin
+from operators.model.scoring import Weights
+from operators.model.training import Trainer
+from operators.transactions.decoding import Decoded
+from operators.transactions.records import DeadLetter, Label, Transaction
+
+Item = TypeVar("Item")
+LIVE = "live"
+"""The key of the one global window."""
+
+
+# Decoding and routing
+
+
+def decode(step_id: str, up: Stream[RawBatch], read: Callable[[RawBatch], Decoded]) -> Stream[Decoded]:
+    """Messages to records, batch by batch."""
+    return op.flat_map_batch(step_id, up, lambda batches: [read(batch) for batch in batches])
+
+
+def dead_letters(step_id: str, up: Stream[Decoded]) -> KeyedStream[list[DeadLetter]]:
+    """What could not be decoded, by the partition it came from."""
+
+    def gather(batches: list[Decoded]) -> list[tuple[str, list[DeadLetter]]]:
+        letters = (letter for batch in batches for letter in batch.dead_letters)
+        return list(_grouped(letters, lambda letter: f"{letter.topic}-{letter.partition}").items())
+
+    return op.flat_map_batch(step_id, up, gather)
+
+
+def by_user(step_id: str, up: Stream[Decoded], routing: Routing) -> KeyedStream[Transactions]:
+    """Transactions of all batches at hand, one batch for each key group of users."""
+
+    def split(batches: list[Decoded]) -> list[tuple[str, Transactions]]:
+        transactions = (transaction for batch in batches for transaction in batch.transactions)
+        groups = _grouped(transactions, lambda transaction: routing.group(transaction.user_id))
+        return [(group, Transactions(items)) for group, items in groups.items()]
+
+    return op.flat_map_batch(step_id, up, split)
+
+
+def labels_by_shard(step_id: str, up: Stream[Decoded], routing: Routing) -> KeyedStream[list[Label]]:
+    """Labels of all batches at hand, to the shard that decides on their users."""
+
+    def split(batches: list[Decoded]) -> list[tuple[str, list[Label]]]:
+        labels = (label for batch in batches for label in batch.labels)
+        return list(_grouped(labels, lambda label: routing.shard(label.user_id)).items())
+
+    return op.flat_map_batch(step_id, up, split)
+
+
+def _grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, list[Item]]:
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+# Features
+
+
+def user_windows(step_id: str, up: KeyedStream[Transactions], plan: EntityPlan) -> KeyedStream[Featured]:
+    """The user's features of each transaction, at that transaction."""
+    return op.stateful_batch(step_id, up, lambda state: logic.UserWindowsLogic(Windows(plan, state)))
+
+
+def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing: Routing) -> KeyedStream[Featured]:
+    """Batches split anew by the key groups of another entity; what has no such entity goes by its user."""
+
+    def split(batches: list[tuple[str, Featured]]) -> list[tuple[str, Featured]]:
+        def group(item: tuple[Transaction, Any]) -> str:
+            return routing.group(str(getattr(item[0], plan.field) or item[0].user_id))
+
+        return _merged(batches, group)
+
+    return op.flat_map_batch(step_id, up, split)
+
+
+def entity_windows(step_id: str, up: KeyedStream[Featured], plan: EntityPlan) -> KeyedStream[Featured]:
+    """The features of another entity, appended to each row."""
+    return op.stateful_batch(step_id, up, lambda state: logic.EntityWindowsLogic(Windows(plan, state)))
+
+
+def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing) -> KeyedStream[Featured]:
+    """Batches of all groups at hand merged again, one for each shard: many small ones would cost twice."""
+
+    def merge(batches: list[tuple[str, Featured]]) -> list[tuple[str, Featured]]:
+        return _merged(batches, lambda item: routing.shard(item[0].user_id))
+
+    return op.flat_map_batch(step_id, up, merge)
+
+
+def _merged(
+    batches: list[tuple[str, Featured]], key: Callable[[tuple[Transaction, Any]], str]
+) -> list[tuple[str, Featured]]:
+    pairs = (pair for _, batch in batches for pair in zip(batch.items, batch.rows, strict=True))
+    merged = [
+        (shard, Featured([item for item, _ in pairs], [row for _, row in pairs]))
+        for shard, pairs in _grouped(pairs, key).items()
+    ]
+    late = sum(batch.late for _, batch in batches)
+    if late and merged:
+        shard, first = merged[0]
+        merged[0] = (shard, Featured(first.items, first.rows, late))
+    return merged
+
+
+# Decisions
+
+
+def control(step_id: str, up: Stream[RawBatch], routing: Routing, model: str) -> KeyedStream[Weights]:
+    """Every control message to every shard: the newest of a batch is enough."""
+
+    def broadcast(batches: list[RawBatch]) -> list[tuple[str, Weights]]:
+        records = (value for batch in batches for value in batch.values if value)
+        weights = [weights for record in records if (weights := Weights.from_json(record)).name == model]
+        return [(shard, weights[-1]) for shard in routing.shards] if weights else []
+
+    return op.flat_map_batch(step_id, up, broadcast)
+
+
+def decide(
+    step_id: str, up: KeyedStream[Featured], control: KeyedStream[Weights] | None, make: Callable[[], Decider]
+) -> KeyedStream[DecidedBatch]:
+    """Judge every transaction with the rules and weights in force in its shard."""
+    both: KeyedStream[Any] = up if control is None else op.merge(f"{step_id}_and_control", up, control)
+    return op.stateful_batch(step_id, both, lambda state: logic.DecideLogic(make(), state))
+
+
+# Alerts
+
+
+def alert_policy(step_id: str, up: KeyedStream[DecidedBatch]) -> KeyedStream[list[Alert]]:
+    """What is suspicious, less what a cooldown keeps back."""
+    return op.stateful_batch(step_id, up, lambda state: logic.AlertPolicyLogic(Cooldown(state)))
+
+
+# Statistics
+
+
+def partial_stats(step_id: str, up: KeyedStream[DecidedBatch]) -> KeyedStream[Partial]:
+    """The sums of each batch, to the one global window."""
+    return op.flat_map_batch(step_id, up, lambda batches: [(LIVE, partial_of(batch)) for _, batch in batches])
+
+
+def partial_dead_letters(step_id: str, up: KeyedStream[list[DeadLetter]]) -> KeyedStream[Partial]:
+    """The counts of dead letters, to the one global window."""
+    return op.flat_map_batch(step_id, up, lambda lists: [(LIVE, partial_of_dead_letters(found)) for _, found in lists])
+
+
+def live_stats(step_id: str, up: KeyedStream[Partial]) -> KeyedStream[list[Point]]:
+    """The last 30 seconds, every second."""
+    return op.stateful_batch(step_id, up, lambda state: logic.LiveStatsLogic(LiveStatistics(state)))
+
+
+# Learning
+
+
+def label_join(
+    step_id: str,
+    up: KeyedStream[DecidedBatch],
+    labels: KeyedStream[list[Label]],
+    make: Callable[[bytes | None], LabelJoin],
+) -> KeyedStream[list[Example]]:
+    """Matured examples: the model's inputs as they were at the decision, with what became known."""
+    both: KeyedStream[Any] = op.merge(f"{step_id}_and_labels", up, labels)
+    return op.stateful_batch(step_id, both, lambda state: logic.LabelJoinLogic(make(state)))
+
+
+def train(
+    step_id: str, up: KeyedStream[list[Example]], model: str, make: Callable[[bytes | None], Trainer]
+) -> KeyedStream[Trained]:
+    """The one place where the model learns: matured examples of all shards; weights, events and points come out."""
+    keyed = op.flat_map_batch(f"{step_id}_by_model", up, lambda items: [(model, examples) for _, examples in items])
+    return op.stateful_batch(step_id, keyed, lambda state: logic.TrainLogic(make(state)))
+
+
+def only(step_id: str, up: KeyedStream[Trained], kind: type[Item]) -> KeyedStream[Item]:
+    """The outputs of `train` of one kind."""
+    return op.flat_map_batch(step_id, up, lambda items: [(key, item) for key, item in items if isinstance(item, kind)])
+
+
+def points_of(step_id: str, up: KeyedStream[Trained]) -> KeyedStream[list[Point]]:
+    """What the trainer measured."""
+
+    def gather(items: list[tuple[str, Trained]]) -> list[tuple[str, list[Point]]]:
+        points = [item for _, item in items if isinstance(item, Point)]
+        return [(items[0][0], points)] if points else []
+
+    return op.flat_map_batch(step_id, up, gather)

@@ -1,0 +1,1 @@
+"""Plain Python classes that judge transactions. They know neither Kafka nor the engine; time comes in with the data."""

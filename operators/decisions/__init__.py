@@ -1,0 +1,1 @@
+"""Decisions, alerts, cooldown and live statistics."""

@@ -1,0 +1,152 @@
+"""Judge each transaction by the rules and by the model's score: the one place where a decision is made."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from operators.expressions import Namespace
+from operators.model.encoding import Encoder
+from operators.model.scoring import Reason, Scorer, Weights
+from operators.rules import SEVERITIES, CompiledRules, RuleSet, Severity, render
+from operators.transactions.records import Transaction
+
+Row = tuple[Any, ...]
+Verdict = Literal["allow", "review", "block"]
+VERDICTS: tuple[Verdict, ...] = ("allow", "review", "block")
+
+# How severe an alert is that only the score raised.
+SCORE_SEVERITY: dict[Verdict, Severity] = {"review": "medium", "block": "high"}
+
+
+class Thresholds(NamedTuple):
+    """From which score on a transaction is reviewed, and blocked."""
+
+    review: float
+    block: float
+
+    def verdict(self, score: float | None) -> Verdict:
+        if score is None or score < self.review:
+            return "allow"
+        return "block" if score >= self.block else "review"
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One rule that fired, with the values that made it fire. `cooldown` in milliseconds."""
+
+    id: str
+    version: int
+    severity: Severity
+    decision: Verdict
+    message: str
+    evidence: dict[str, Any]
+    cooldown: int = 0
+
+
+class Model(msgspec.Struct, frozen=True):
+    """Which model gave a score; with `bias`, the reasons add up to the score's logit."""
+
+    name: str
+    version: int
+    bias: float
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A suspicious transaction: why, how much, and by what. `by_score` is what the score alone would have decided."""
+
+    transaction: Transaction
+    verdict: Verdict
+    severity: Severity
+    score: float | None
+    by_score: Verdict
+    model: Model | None
+    hits: list[Hit]
+    reasons: list[Reason]
+    detected_at: int
+
+
+class DecidedBatch(NamedTuple):
+    """A batch judged. `inputs` are the model's inputs as they were at the decision; `hits` counts every rule that fired
+    by (rule, severity), shadow rules too; `suspicious` holds what is not allowed."""
+
+    transactions: Sequence[Transaction]
+    inputs: Sequence[dict[str, float]]
+    scores: Sequence[float | None]
+    suspicious: list[Decision]
+    hits: dict[tuple[str, str], int]
+    decided_at: int
+    late: int
+
+
+class Decider:
+    """Rules and scorer of one shard. Its state is the rule set it was given and the newest weights it has seen."""
+
+    def __init__(self, rules: RuleSet, namespace: Namespace, encoder: Encoder | None, thresholds: Thresholds) -> None:
+        self.rules: CompiledRules = rules.compile(namespace)
+        self.encoder = encoder
+        self.thresholds = thresholds
+        self.weights: Weights | None = None
+        self.scorer = Scorer(None)
+
+    def use(self, weights: Weights) -> None:
+        """Score with these weights from now on; the last ones given are in force, whatever their version (a rollback
+        is an older version published again)."""
+        self.weights = weights
+        self.scorer = Scorer(weights)
+
+    def decide(self, transactions: Sequence[Transaction], rows: Sequence[Row], now: int, late: int = 0) -> DecidedBatch:
+        """Judge a batch: `rows` are the features of each transaction, `now` is the wall clock in milliseconds."""
+        inputs: Sequence[dict[str, float]] = self.encoder.encode(transactions, rows) if self.encoder else []
+        scores = self.scorer.scores(inputs) if self.encoder else [None] * len(transactions)
+        fired: dict[int, list[int]] = {}
+        counts: dict[tuple[str, str], int] = {}
+        for index, number in self.rules.evaluate(transactions, rows):
+            rule = self.rules.rules[number]
+            counts[rule.id, rule.severity] = counts.get((rule.id, rule.severity), 0) + 1
+            if rule.mode == "active":
+                fired.setdefault(index, []).append(number)
+        least = self.thresholds.review
+        for index, score in enumerate(scores):
+            if score is not None and score >= least:
+                fired.setdefault(index, [])
+        suspicious = []
+        for index in sorted(fired):
+            hits = [self._hit(number, transactions[index], rows[index]) for number in fired[index]]
+            scored = (scores[index], inputs[index]) if self.encoder else (None, {})
+            suspicious.append(self._judge(transactions[index], hits, *scored, now))
+        return DecidedBatch(transactions, inputs, scores, suspicious, counts, now, late)
+
+    def _judge(
+        self, transaction: Transaction, hits: list[Hit], score: float | None, model_input: dict[str, float], now: int
+    ) -> Decision:
+        by_score = self.thresholds.verdict(score)
+        severities = [hit.severity for hit in hits]
+        if by_score != "allow":
+            severities.append(SCORE_SEVERITY[by_score])
+        weights = self.weights if score is not None else None
+        return Decision(
+            transaction=transaction,
+            verdict=max((by_score, *(hit.decision for hit in hits)), key=VERDICTS.index),
+            severity=max(severities, key=SEVERITIES.index),
+            score=score,
+            by_score=by_score,
+            model=Model(weights.name, weights.version, weights.bias) if weights else None,
+            hits=hits,
+            reasons=self.scorer.reasons(model_input) if weights else [],
+            detected_at=now,
+        )
+
+    def _hit(self, number: int, transaction: Transaction, row: Row) -> Hit:
+        rule = self.rules.rules[number]
+        evidence = self.rules.evidence(number, transaction, row)
+        message = render(rule.message, evidence) or rule.when
+        return Hit(rule.id, rule.version, rule.severity, rule.decision, message, evidence, rule.cooldown_ms)
+
+    def snapshot(self) -> bytes:
+        """The weights in force, as the record of `fraud-models`."""
+        return b"" if self.weights is None else self.weights.to_json()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from what `snapshot` gave."""
+        if snapshot:
+            self.use(Weights.from_json(snapshot))

@@ -1,0 +1,17 @@
+"""The small expression language that rules and models are written in."""
+
+from operators.expressions.compiling import GLOBALS, compile_condition, compile_source
+from operators.expressions.language import Expression, ExpressionError, Kind, Name, Namespace, UnknownName, parse
+
+__all__ = [
+    "GLOBALS",
+    "Expression",
+    "ExpressionError",
+    "Kind",
+    "Name",
+    "Namespace",
+    "UnknownName",
+    "compile_condition",
+    "compile_source",
+    "parse",
+]

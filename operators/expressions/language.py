@@ -1,0 +1,157 @@
+"""Parse and check an expression: names, numbers, strings, logic, comparisons, arithmetic, `in`, and a few listed calls.
+
+The text is parsed by Python's own parser into a syntax tree, of which only the nodes listed here are accepted. Nothing
+reaches Python's objects: there are no attributes, no subscripts, no calls beyond `FUNCTIONS`, no way to name anything
+that the caller did not offer. Length, depth and numbers are bounded.
+"""
+
+import ast
+import math
+import warnings
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+Kind = Literal["number", "text", "boolean"]
+
+MAX_LENGTH = 2_000
+MAX_DEPTH = 40
+MAX_NUMBER = 1e18
+FUNCTIONS = ("abs", "log", "max", "min", "missing", "round", "sqrt")
+
+
+class Name(NamedTuple):
+    """What a piece of an expression becomes: Python source over `t` (Transaction) and `f` (row), its kind, and
+    whether its value can be missing (None)."""
+
+    code: str
+    kind: Kind
+    nullable: bool
+
+
+Namespace = Callable[[str], Name]
+
+
+class UnknownName(ValueError):
+    """A name that is neither a field nor a feature; `nearest` holds known names that look like it."""
+
+    def __init__(self, name: str, nearest: tuple[str, ...] = (), why: str = "") -> None:
+        hint = f"; nearest known: {', '.join(nearest)}" if nearest else ""
+        super().__init__(f"unknown name {name!r}{': ' + why if why else ''}{hint}")
+        self.name = name
+        self.nearest = nearest
+
+
+class ExpressionError(ValueError):
+    """An expression that is refused: what is wrong and where (line and column from 1)."""
+
+    def __init__(self, message: str, source: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(f"{message} (line {line}, column {column})")
+        self.message = message
+        self.source = source
+        self.line = line
+        self.column = column
+
+    def caret(self) -> str:
+        """The offending line with a caret under the column, for a terminal."""
+        lines = self.source.splitlines() or [""]
+        return f"{lines[min(self.line, len(lines)) - 1]}\n{' ' * (self.column - 1)}^"
+
+
+class Expression(NamedTuple):
+    """A parsed expression whose nodes are all allowed; its names are not resolved yet."""
+
+    source: str
+    tree: ast.expr
+    names: tuple[str, ...]
+
+    def error(self, message: str, node: ast.expr) -> ExpressionError:
+        """An error placed at `node`."""
+        return _error(message, self.source, node.col_offset)
+
+
+ALLOWED: tuple[type[ast.AST], ...] = (
+    ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd,
+    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod,
+    ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn,
+    ast.Call, ast.Name, ast.Load, ast.Constant, ast.Tuple, ast.List,
+)  # fmt: skip
+
+
+def parse(source: str) -> Expression:
+    """Parse `source` and check its nodes; raises ExpressionError naming what is not allowed and where."""
+    if not isinstance(source, str) or not source.strip():
+        raise ExpressionError("the expression is empty", str(source))
+    if len(source) > MAX_LENGTH:
+        raise ExpressionError(f"longer than {MAX_LENGTH} characters", source)
+    if "\n" in source.strip() and "#" in source:
+        raise ExpressionError("a comment inside an expression of several lines is not allowed", source)
+    # One line keeps the columns in step with the source; the parser wants brackets round several.
+    flat = source.replace("\n", " ").replace("\t", " ").replace("\r", " ")
+    indent = len(flat) - len(flat.lstrip())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's advice (`1 is 1`, `"a"()`) is for its own programs
+            tree = ast.parse(flat.strip(), mode="eval").body
+    except SyntaxError as error:
+        at = error.offset - 1 if error.offset else len(flat.strip())  # no offset: it ends too early
+        raise _error(f"not an expression: {error.msg}", source, indent + at) from None
+    except (ValueError, MemoryError, RecursionError) as error:
+        raise ExpressionError(f"not an expression: {error}", source) from None
+    for node in ast.walk(tree):
+        if hasattr(node, "col_offset"):
+            node.col_offset = indent + len(flat.strip().encode()[: node.col_offset].decode(errors="ignore"))
+    names: dict[str, None] = {}
+    _check(tree, source, names, depth=1)
+    return Expression(source, tree, tuple(names))
+
+
+def _error(message: str, source: str, offset: int) -> ExpressionError:
+    """An error at a character offset of `source`."""
+    before = source[: max(0, offset)]
+    line = before.count("\n") + 1
+    return ExpressionError(message, source, line, len(before) - (before.rfind("\n") + 1) + 1)
+
+
+def _check(node: ast.expr, source: str, names: dict[str, None], depth: int) -> None:
+    """Refuse whatever is not in the language; collect the names in their order of appearance."""
+    if depth > MAX_DEPTH:
+        raise _error(f"nested deeper than {MAX_DEPTH}", source, node.col_offset)
+    if not isinstance(node, ALLOWED):
+        raise _error(f"{_describe(node)} is not allowed", source, node.col_offset)
+    match node:
+        case ast.Name(id=name):
+            names.setdefault(name)
+        case ast.Constant(value=value):
+            if isinstance(value, bool | str):
+                return
+            if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > MAX_NUMBER:
+                raise _error(
+                    f"{value!r:.40} is not a number up to {MAX_NUMBER:g}, a string or a boolean",
+                    source,
+                    node.col_offset,
+                )
+        case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
+            if function not in FUNCTIONS:
+                known = ", ".join(FUNCTIONS)
+                raise _error(f"no function {function!r}; there are {known}", source, node.col_offset)
+            for argument in arguments:
+                _check(argument, source, names, depth + 1)
+        case ast.Call():
+            raise _error("only a listed function with plain arguments can be called", source, node.col_offset)
+        case _:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    _check(child, source, names, depth + 1)
+                elif not isinstance(child, ALLOWED):
+                    raise _error(f"the operator {_describe(child)} is not allowed", source, node.col_offset)
+
+
+def _describe(node: ast.AST) -> str:
+    words = {
+        "Attribute": "an attribute", "Subscript": "a subscript", "Lambda": "a lambda", "IfExp": "if … else",
+        "JoinedStr": "an f-string", "NamedExpr": "an assignment", "Starred": "a star", "Pow": "**",
+        "BitOr": "|", "BitAnd": "&", "BitXor": "^", "LShift": "<<", "RShift": ">>", "FloorDiv": "//", "MatMult": "@",
+        "Is": "is", "IsNot": "is not", "Invert": "~", "Dict": "a dictionary", "Set": "a set",
+    }  # fmt: skip
+    kind = type(node).__name__
+    return words.get(kind, f"a {kind}")

@@ -1,0 +1,1 @@
+"""Feature names, and the windows that compute their values at each event."""

@@ -1,0 +1,70 @@
+"""The windows of one entity, for all keys of a key group: features of each event, at that event."""
+
+from collections.abc import Sequence
+
+from operators.features.generate import Row, compile_update, source_of
+from operators.features.layout import Layout
+from operators.features.logs import Logs
+from operators.features.plan import EntityPlan
+from operators.features.state import StateError, decode_state, encode_state
+from operators.transactions.records import Transaction
+
+__all__ = ["Row", "StateError", "Windows"]
+
+
+class Windows:
+    """In: transactions in the order in which they came; out: a row of `plan.columns` for each, in that order.
+
+    Event time only. A row holds what all events of its key say that were seen so far, up to and with this one, whatever
+    the order they came in and however they were cut into batches; the contract is docs/windows.md. A transaction
+    without the key has a row of None and is not kept. The same events give the same rows on a replay, also across
+    `snapshot` and restore. Memory: about 100 bytes a key and its text, and 4 or 8 bytes an event and column.
+
+    `late` counts the events so far that came later than the allowed lateness; `last_late` are the indexes of those in
+    the last batch: their rows hold what the log could still give.
+
+    >>> from operators.features.plan import Plan
+    >>> plan = Plan.of(["count_1m", "mean_amount_1h_before"], allowed_lateness=10_000)
+    >>> windows = Windows(plan.entities[0])
+    >>> windows.update([Transaction("simple", "1", 0, "ann", 10.0), Transaction("simple", "2", 500, "ann", 20.0)])
+    [(1, None), (2, 10.0)]
+    """
+
+    def __init__(self, plan: EntityPlan, snapshot: bytes | None = None) -> None:
+        """Raises StateError for a snapshot of another entity or format; one of other windows is taken over."""
+        self.plan = plan
+        self.layout = Layout(plan)
+        self.late = 0
+        self.last_late: list[int] = []
+        self._logs = Logs(self.layout)
+        self._update = compile_update(self.layout)
+        if snapshot is not None:
+            self.late = decode_state(snapshot, self._logs)
+
+    def __len__(self) -> int:
+        return len(self._logs.young) + len(self._logs.old)
+
+    @property
+    def cut(self) -> int:
+        """Events that left a window early because one key had too many; see docs/windows.md."""
+        return self._logs.cut
+
+    @property
+    def source(self) -> str:
+        """The generated loop, to be read."""
+        return source_of(self.layout)
+
+    def update(self, transactions: Sequence[Transaction]) -> list[Row]:
+        """Enter the transactions, and return the row of each."""
+        rows: list[Row] = []
+        late: list[int] = []
+        self._logs.sweep()
+        self._update(self._logs, transactions, rows, late)
+        self._logs.bury()
+        self.late += len(late)
+        self.last_late = late
+        return rows
+
+    def snapshot(self) -> bytes:
+        """The state as bytes of a versioned format with a checksum."""
+        return encode_state(self._logs, self.late)

@@ -1,0 +1,1 @@
+"""The online model: specification, scoring, label join, training, quality, drift."""

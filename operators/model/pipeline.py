@@ -1,0 +1,136 @@
+"""The River pipeline: built from the specification, folded for scoring, stored and restored to the bit."""
+
+from collections.abc import Hashable, Mapping
+from math import log
+from typing import Any
+
+import msgspec
+from river import compose, linear_model, optim, preprocessing, utils
+
+from operators.model.encoding import IS_KNOWN, Input
+from operators.model.specification import Learning, Specification
+from operators.model.state import StateError
+
+
+class NamedScaler(preprocessing.StandardScaler):
+    """River's StandardScaler for the named features; every other one passes through as it is."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def learn_one(self, x: dict[Hashable, Any]) -> None:
+        super().learn_one(self._named(x))  # type: ignore[no-untyped-call]
+
+    def transform_one(self, x: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        return {**x, **super().transform_one(self._named(x))}  # type: ignore[no-untyped-call]
+
+    def _named(self, x: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        return {name: value for name, value in x.items() if name in self.names}
+
+
+class PipelineState(msgspec.Struct, array_like=True):
+    """What a pipeline has learned. The mappings keep River's order, on which the last bit of a sum depends."""
+
+    optimiser: str
+    intercept: float
+    iterations: int
+    weights: dict[str, float]
+    squares: dict[str, float]  # AdaGrad's g2, FTRL's n
+    sums: dict[str, float]  # FTRL's z
+    counts: dict[str, int]
+    means: dict[str, float]
+    variances: dict[str, float]
+
+
+class OnlinePipeline:
+    """(StandardScaler of some features |) LogisticRegression, learning one example at a time.
+
+    The optimiser, its rates and L2 come from `[learning]`; the intercept starts at the log-odds of the prior, so that a
+    cold model does not call everything fraud. `river` is the pipeline itself.
+    """
+
+    def __init__(self, specification: Specification, state: PipelineState | None = None) -> None:
+        learning = specification.learning
+        self.optimiser = learning.optimiser
+        self.regression = linear_model.LogisticRegression(
+            optimizer=_optimiser(learning),
+            l2=learning.l2,
+            intercept_init=log(specification.prior / (1.0 - specification.prior)),
+            intercept_lr=learning.intercept_rate,
+        )
+        self.scaler = NamedScaler(specification.standardised) if specification.standardised else None
+        steps = [step for step in (self.scaler, self.regression) if step is not None]
+        self.river = compose.Pipeline(*steps)
+        if state is not None:
+            self._restore(state)
+
+    def predict(self, x: Input) -> float:
+        """River's own prediction; learns nothing."""
+        return float(self.river.predict_proba_one(x)[True])
+
+    def learn(self, x: Input, is_fraud: bool, weight: float) -> None:
+        """One example, its gradient times `weight`."""
+        self.river.learn_one(x, is_fraud, w=weight)
+
+    def fold(self) -> tuple[float, dict[str, float]]:
+        """One bias, and one weight per encoded feature, that score as the pipeline does; zeros are left out.
+
+        w (v - mean) / sigma = (w / sigma) v - (w / sigma) mean: the second part goes to the feature's companion, which
+        is 1 where the value is known.
+        """
+        weights = {name: float(weight) for name, weight in self.regression.weights.items()}
+        if self.scaler is not None:
+            for name in self.scaler.names & weights.keys():
+                variance = self.scaler.vars.get(name, 0.0)
+                weights[name] = weights[name] / variance**0.5 if variance else 0.0
+                companion = name + IS_KNOWN
+                weights[companion] = weights.get(companion, 0.0) - weights[name] * self.scaler.means.get(name, 0.0)
+        return float(self.regression.intercept), {name: weight for name, weight in weights.items() if weight != 0.0}
+
+    def state(self) -> PipelineState:
+        """Everything it has learned."""
+        optimizer, scaler = self.regression.optimizer, self.scaler
+        return PipelineState(
+            optimiser=self.optimiser,
+            intercept=float(self.regression.intercept),
+            iterations=optimizer.n_iterations,
+            weights=_floats(self.regression.weights),
+            squares=_floats(getattr(optimizer, "g2", getattr(optimizer, "n", {}))),
+            sums=_floats(getattr(optimizer, "z", {})),
+            counts=dict(scaler.counts) if scaler else {},
+            means=_floats(scaler.means) if scaler else {},
+            variances=_floats(scaler.vars) if scaler else {},
+        )
+
+    def _restore(self, state: PipelineState) -> None:
+        if state.optimiser != self.optimiser:
+            raise StateError(
+                f"the stored model learned with {state.optimiser!r}, model.toml says {self.optimiser!r}: "
+                "set it back, or give the model another name and start with an empty recovery directory"
+            )
+        optimizer = self.regression.optimizer
+        self.regression.intercept = state.intercept
+        self.regression._weights = utils.VectorDict(state.weights)
+        optimizer.n_iterations = state.iterations
+        for attribute, stored in (("g2", state.squares), ("n", state.squares), ("z", state.sums)):
+            if hasattr(optimizer, attribute):
+                getattr(optimizer, attribute).update(stored)
+        if self.scaler is not None:
+            self.scaler.counts.update(state.counts)
+            self.scaler.means.update(state.means)
+            self.scaler.vars.update(state.variances)
+
+
+def _optimiser(learning: Learning) -> optim.base.Optimizer:
+    match learning.optimiser:
+        case "adagrad":
+            return optim.AdaGrad(lr=learning.rate)
+        case "ftrl":
+            return optim.FTRLProximal(alpha=learning.rate, l2=0.0)
+        case "sgd":
+            return optim.SGD(lr=learning.rate)
+
+
+def _floats(mapping: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in mapping.items()}

@@ -1,0 +1,180 @@
+"""The trainer: learns matured examples one by one, judges, publishes weights, watches for drift."""
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+
+import msgspec
+
+from operators.measurements import Point, Value
+from operators.model.drift import Drift, DriftMonitor, DriftState
+from operators.model.join import Example
+from operators.model.pipeline import OnlinePipeline, PipelineState
+from operators.model.quality import Quality, log_loss
+from operators.model.scoring import TrainedOn, Weights
+from operators.model.specification import Specification
+from operators.model.state import StateError, decode_state, encode_state
+from operators.times import iso
+
+STATE_VERSION = 1
+SMALLEST = 1e-6
+"""Drift is looked for in log-losses of at most 13.8, so that a few wrong labels alone are no drift."""
+
+
+class ModelEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a model: `drift`, `published`, `not_published`. `at` is event time in milliseconds."""
+
+    event: str
+    model: str
+    version: int
+    at: int
+    message: str
+    detector: str | None = None
+    value: float | None = None
+
+    def to_json(self) -> bytes:
+        """The record of the `fraud-model-events` topic."""
+        return msgspec.json.encode({**msgspec.structs.asdict(self), "at": iso(self.at)})
+
+
+Output = Weights | ModelEvent | Point
+
+
+class Trainer:
+    """Owns one model. Each example is first judged by the score it was decided on (where there was no model yet, by the
+    score of the model as it is now), then learned.
+
+    Weights are published with an event and the points of `model_quality` and `model_drift` after `publish.examples`
+    examples, or after `publish.seconds` of `now` where any example came. `now` (milliseconds, any clock) decides
+    nothing else but `published_at`, so with an endless `publish.seconds` a replay publishes the same at the same
+    examples. Weights that are not finite are never published; an event says so instead. A trainer made from a snapshot
+    continues to the bit; StateError where it can't.
+    """
+
+    def __init__(
+        self, specification: Specification, snapshot: bytes | None = None, *, review_threshold: float = 0.5
+    ) -> None:
+        self.specification = specification
+        self.review_threshold = review_threshold
+        state = None if snapshot is None else decode_state(snapshot, "trainer", STATE_VERSION, _State)
+        monitor = specification.monitor
+        if state is None:
+            self.examples = self.frauds = self.version = self._matured_at = 0
+            self._unpublished = 0
+            self._published_at: int | None = None
+            self.pipeline = OnlinePipeline(specification)
+            self.quality = Quality(monitor.window)
+            self.drift = DriftMonitor(monitor)
+            return
+        if state.name != specification.name:
+            raise StateError(
+                f"the stored model is {state.name!r}, model.toml names {specification.name!r}: "
+                "give it back its name, or start with an empty recovery directory"
+            )
+        self.examples, self.frauds, self.version = state.examples, state.frauds, state.version
+        self._matured_at, self._unpublished = state.matured_at, state.unpublished
+        self._published_at = state.published_at
+        self.pipeline = OnlinePipeline(specification, state.pipeline)
+        self.quality = Quality(monitor.window, state.scores, state.judged)
+        recent = (log_loss(*judged, SMALLEST) for judged in zip(state.scores, state.judged, strict=True))
+        self.drift = DriftMonitor(monitor, state.drift, recent)
+
+    def learn(self, examples: Iterable[Example], now: int) -> list[Output]:
+        """Judges and learns the examples in order; what is published and found on the way. Without examples it
+        publishes if it is time to."""
+        publishing = self.specification.publish
+        fraud_weight = self.specification.learning.fraud_weight
+        if self._published_at is None:
+            self._published_at = now
+        output: list[Output] = []
+        for example in examples:
+            score = self.pipeline.predict(example.input) if example.score is None else example.score
+            self._matured_at = max(self._matured_at, example.matured_at)
+            if isfinite(score):
+                self.quality.add(score, example.is_fraud)
+                for drift in self.drift.update(log_loss(score, example.is_fraud, SMALLEST)):
+                    output.append(self._drift_event(drift))
+            weight = example.weight * fraud_weight if example.is_fraud else example.weight
+            self.pipeline.learn(example.input, example.is_fraud, weight)
+            self.examples += 1
+            self.frauds += example.is_fraud
+            self._unpublished += 1
+            if self._unpublished >= publishing.examples:
+                output += self._publish(now)
+        if self._unpublished and now - self._published_at >= publishing.seconds * 1000:
+            output += self._publish(now)
+        return output
+
+    def flush(self, now: int) -> list[Output]:
+        """Publishes what was learned since the last time, if anything was: for the end of the input."""
+        return self._publish(now) if self._unpublished else []
+
+    def snapshot(self) -> bytes:
+        """Everything it knows."""
+        return encode_state(
+            "trainer",
+            STATE_VERSION,
+            _State(
+                name=self.specification.name,
+                examples=self.examples,
+                frauds=self.frauds,
+                version=self.version,
+                matured_at=self._matured_at,
+                unpublished=self._unpublished,
+                published_at=self._published_at,
+                pipeline=self.pipeline.state(),
+                scores=list(self.quality.scores),
+                judged=list(self.quality.frauds),
+                drift=self.drift.state(),
+            ),
+        )
+
+    def _publish(self, now: int) -> list[Output]:
+        name = self.specification.name
+        bias, folded = self.pipeline.fold()
+        metrics = self.quality.metrics(self.review_threshold)
+        trained_on = TrainedOn(self.examples, self.frauds)
+        weights = Weights(name, self.version + 1, trained_on, bias, folded, now, metrics)
+        self._unpublished, self._published_at = 0, now
+        self.version += 1
+        points = self._points(metrics)
+        if not weights.is_finite():
+            wrong = [feature for feature, weight in folded.items() if not isfinite(weight)] or ["the bias"]
+            message = f"not published after {self.examples} examples: not finite: {', '.join(sorted(wrong)[:5])}"
+            return [self._event("not_published", message), *points]
+        message = f"version {self.version} after {self.examples} examples, {self.frauds} of them frauds"
+        return [weights, self._event("published", message), *points]
+
+    def _points(self, metrics: Mapping[str, float]) -> list[Output]:
+        """Several publications within one millisecond of event time are told apart by the version."""
+        name, time_ns = self.specification.name, self._matured_at * 1_000_000 + self.version % 1_000_000
+        counts: dict[str, Value] = {"version": self.version, "examples": self.examples, "frauds": self.frauds}
+        points: list[Output] = [Point("model_quality", {"model": name}, {**counts, **metrics}, time_ns)]
+        found = self.drift.read()
+        for detector, value in self.drift.statistics().items():
+            fields: dict[str, Value] = {"value": value, "drift": int(detector in found), "examples": self.examples}
+            points.append(Point("model_drift", {"model": name, "detector": detector}, fields, time_ns))
+        return points
+
+    def _drift_event(self, drift: Drift) -> ModelEvent:
+        message = (
+            f"log-loss rose from {drift.before:.4f} (over {drift.examples_before} examples) "
+            f"to {drift.after:.4f} (over the latest {drift.examples_after})"
+        )
+        return self._event("drift", message, drift.detector, drift.after - drift.before)
+
+    def _event(self, event: str, message: str, detector: str | None = None, value: float | None = None) -> ModelEvent:
+        return ModelEvent(event, self.specification.name, self.version, self._matured_at, message, detector, value)
+
+
+class _State(msgspec.Struct, array_like=True):
+    name: str
+    examples: int
+    frauds: int
+    version: int
+    matured_at: int
+    unpublished: int
+    published_at: int | None
+    pipeline: PipelineState
+    scores: list[float]
+    judged: list[bool]
+    drift: DriftState

@@ -1,0 +1,142 @@
+"""Messages as they come from the broker, decoded by the batch; what can't be used becomes a dead letter."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import orjson
+
+from operators.times import parse_time
+from operators.transactions.formats import Limits, Rejected, read_flag, read_id, read_transaction
+from operators.transactions.records import DeadLetter, Label, Transaction
+
+
+class Decoded(NamedTuple):
+    """What one batch of messages held."""
+
+    transactions: list[Transaction]
+    labels: list[Label]
+    dead_letters: list[DeadLetter]
+
+
+class Messages(Protocol):
+    """A batch of messages of one partition, column by column; `timestamps` are the broker's, in milliseconds."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offsets(self) -> Sequence[int]: ...
+    @property
+    def timestamps(self) -> Sequence[int]: ...
+    @property
+    def keys(self) -> Sequence[bytes | None]: ...
+    @property
+    def values(self) -> Sequence[bytes | None]: ...
+
+
+class Decoder:
+    """Decodes batches of messages. Keeps no state; the same bytes always give the same records."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    def transactions(self, messages: Messages) -> Decoded:
+        """Transactions, and the labels split off them: a label arrives `label_delay` after its transaction's time.
+
+        A transaction without an id of its own gets `topic-partition-offset`, the same on every replay.
+        """
+        limits = self.limits
+        transactions: list[Transaction] = []
+        labels: list[Label] = []
+
+        def read(message: dict[str, object], offset: int, timestamp: int) -> None:
+            fallback_id = f"{messages.topic}-{messages.partition}-{offset}"
+            transaction, is_fraud = read_transaction(message, fallback_id, timestamp, limits)
+            transactions.append(transaction)
+            if is_fraud is not None:
+                labels.append(label_of(transaction, is_fraud, limits.label_delay))
+
+        return Decoded(transactions, labels, self._read_all(messages, read))
+
+    def labels(self, messages: Messages) -> Decoded:
+        """The labels of `fraud-labels`: analysts, chargebacks."""
+        labels: list[Label] = []
+
+        def read(message: dict[str, object], offset: int, timestamp: int) -> None:
+            labels.append(_label(message, timestamp, self.limits))
+
+        return Decoded([], labels, self._read_all(messages, read))
+
+    def _read_all(self, messages: Messages, read: Callable[[dict[str, object], int, int], None]) -> list[DeadLetter]:
+        """Hand each message's object to `read`; what it rejects is returned."""
+        dead_letters = []
+        columns = zip(messages.offsets, messages.timestamps, messages.keys, messages.values, strict=True)
+        for offset, timestamp, key, value in columns:
+            try:
+                read(_object(value, self.limits), offset, timestamp)
+            except Rejected as error:
+                letter = DeadLetter(
+                    error.reason, str(error), messages.topic, messages.partition, offset, key, value, timestamp
+                )
+                dead_letters.append(letter)
+        return dead_letters
+
+
+def label_of(transaction: Transaction, is_fraud: bool, delay: int) -> Label:
+    """The label that came inside a transaction's message, made to arrive `delay` milliseconds after its time."""
+    return Label(
+        transaction.transaction_id,
+        is_fraud,
+        transaction.event_time + delay,
+        "transaction",
+        transaction.user_id,
+        transaction.merchant_id,
+        transaction.receiver_id,
+    )
+
+
+def _object(value: bytes | None, limits: Limits) -> dict[str, object]:
+    if value is None:
+        raise Rejected("not_json", "the message has no value")
+    if len(value) > limits.max_message_bytes:
+        raise Rejected("message_too_large", f"{len(value)} bytes: at most {limits.max_message_bytes} are taken")
+    try:
+        message = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise Rejected("not_json", f"not JSON: {error}") from None
+    if type(message) is not dict:
+        raise Rejected("not_an_object", f"a JSON {type(message).__name__}: wanted an object")
+    return message
+
+
+def _label(message: dict[str, object], timestamp: int, limits: Limits) -> Label:
+    longest = limits.max_id_length
+    transaction_id = read_id(message, "transaction_id", longest)
+    if transaction_id is None:
+        raise Rejected("missing_field", "`transaction_id` is missing")
+    user_id = read_id(message, "user_id", longest)
+    if user_id is None:
+        raise Rejected("missing_field", "`user_id` is missing: it leads the label to its transaction")
+    is_fraud = read_flag(message, "is_fraud")
+    if is_fraud is None:
+        raise Rejected("missing_field", "`is_fraud` is missing")
+    labelled_at = timestamp
+    if message.get("labelled_at") is not None:
+        try:
+            labelled_at = parse_time(message["labelled_at"])
+        except (ValueError, OverflowError) as error:
+            raise Rejected("time_unreadable", f"`labelled_at`: {error}") from None
+        if labelled_at > timestamp + limits.max_clock_skew:
+            raise Rejected(
+                "time_in_future", "`labelled_at` is ahead of the broker's clock by more than FRAUD_MAX_CLOCK_SKEW"
+            )
+    return Label(
+        transaction_id,
+        is_fraud,
+        labelled_at,
+        read_id(message, "source", longest) or "unknown",
+        user_id,
+        read_id(message, "merchant_id", longest),
+        read_id(message, "receiver_id", longest),
+    )

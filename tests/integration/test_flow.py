@@ -1,0 +1,201 @@
+"""The flow end to end, as users run it: processes, topics, settings from the environment."""
+
+import math
+import random
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from operators.transactions.formats import REASONS
+from tests.integration.flow import by_rules, pipeline
+from tests.integration.plain import expected_rules
+from tests.servers.kafka import Cluster, Kafka
+
+DAY = datetime(2024, 12, 4, tzinfo=UTC)
+
+
+def stamp(seconds: float) -> str:
+    return (DAY + timedelta(seconds=seconds)).isoformat()
+
+
+def some_messages(count: int, seed: int = 1) -> list[dict]:
+    """Messages of all formats with ids, of few users close in time, out of order by up to two minutes."""
+    chance = random.Random(seed)
+    messages = []
+    for number in range(count):
+        at = number * 2 + chance.uniform(-120, 0)
+        amount = round(chance.lognormvariate(5, 2), 2)
+        user = f"u{int(chance.triangular(0, 40, 0))}"
+        shape = chance.choice(["simple", "simple", "card", "paysim"])
+        if shape == "simple":
+            place = chance.choice([None, "Paris", "Paris", "Paris", "Rome"])
+            message = {"userId": user, "amount": amount * 20, "timestamp": stamp(at), "location": place}
+        elif shape == "card":
+            message = {"customer_id": f"c{user}", "amount": amount, "timestamp": stamp(at), "merchant": "m1"}
+        else:
+            kind = chance.choice(["TRANSFER", "CASH_OUT"])
+            amount *= 500
+            message = {
+                "step": int(at // 3600) + 1,
+                "type": kind,
+                "amount": amount,
+                "nameOrig": f"C{user}",
+                "nameDest": "C1",
+            }
+        messages.append({**message, "transaction_id": f"t{seed}-{number}"})
+    return messages
+
+
+def some_bad_messages() -> dict[bytes, str]:
+    """One of each kind of bad input."""
+    return {
+        b"nonsense": "not_json",
+        b"[1]": "not_an_object",
+        b'{"user": 1}': "unknown_format",
+        b'{"userId": "1"}': "missing_field",
+        b'{"userId": "1", "amount": "ten"}': "wrong_type",
+        b'{"userId": "1", "amount": "NaN"}': "amount_not_finite",
+        b'{"userId": "1", "amount": -1}': "amount_negative",
+        b'{"userId": "1", "amount": 1e15}': "amount_absurd",
+        b'{"userId": "1", "amount": 1, "timestamp": "soon"}': "time_unreadable",
+        b'{"userId": "1", "amount": 1, "timestamp": "2999-01-01T00:00:00Z"}': "time_in_future",
+        b'{"userId": "%s", "amount": 1}' % (b"x" * 300): "id_too_long",
+        b'{"userId": "1", "amount": 1, "note": "%s"}' % (b"x" * 5000): "message_too_large",
+    }
+
+
+def expected(messages: list[dict]) -> dict[str, set[str]]:
+    fired = expected_rules(messages)
+    return {message["transaction_id"]: rules for message, rules in zip(messages, fired, strict=True) if rules}
+
+
+def test_alerts_and_dead_letters_are_those_of_a_plain_script(kafka: Cluster):
+    messages, bad = some_messages(600), some_bad_messages()
+    assert set(bad.values()) == set(REASONS)
+    mixed = [*messages[:300], *bad, *messages[300:]]
+    wanted = expected(messages)
+    assert {rule for rules in wanted.values() for rule in rules} >= {"velocity", "several_locations", "high_amount"}
+    with pipeline(kafka, MODEL_FILE="", MAX_MESSAGE_BYTES="5000") as flow:
+        flow.send(mixed)
+        flow.run()
+        alerts = flow.alerts()
+        assert by_rules(alerts) == wanted
+        assert len(alerts) == len(wanted)
+        assert {alert["risk_score"] for alert in alerts} == {None}
+        sent = {(m.partition(), m.offset()): (m.key(), m.value()) for m in flow.read("TRANSACTION_TOPICS")}
+        letters = flow.read("DLQ_TOPIC")
+        assert len(letters) == len(bad)
+        for letter in letters:
+            headers = dict(letter.headers() or [])
+            assert bad[letter.value()] == headers["reason"].decode()
+            assert headers["topic"].decode() == flow.topics["TRANSACTION_TOPICS"]
+            assert sent[int(headers["partition"]), int(headers["offset"])] == (letter.key(), letter.value())
+            assert headers["error"]
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"processes": 2}, {"processes": 2, "recover": True}], ids=str)
+def test_more_workers_and_processes_give_the_same_alerts(kafka: Cluster, options: dict):
+    messages = some_messages(600)
+    with pipeline(kafka, MODEL_FILE="") as flow:
+        flow.send(messages)
+        flow.run(**options)
+        assert by_rules(flow.alerts()) == expected(messages)
+
+
+def test_a_kill_in_the_middle_loses_no_alert(kafka: Cluster):
+    messages = some_messages(3000)
+    wanted = expected(messages)
+    with pipeline(kafka, MODEL_FILE="") as flow:
+        for part in range(3):
+            (process,) = flow.start(recover=True)
+            for start in range(part * 1000, part * 1000 + 1000, 250):
+                flow.send(messages[start : start + 250])
+                time.sleep(0.7)
+            process.kill()
+            process.wait()
+        flow.run(recover=True)
+        alerts = flow.alerts()
+        assert by_rules(alerts) == wanted
+        assert len({alert["alert_id"] for alert in alerts}) == len(wanted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_drains_and_a_restart_repeats_nothing(mock_kafka: Cluster, number: signal.Signals, processes: int):
+    messages = some_messages(400)
+    with pipeline(mock_kafka, MODEL_FILE="") as flow:
+        flow.send(messages[:200])
+        started = flow.start(recover=True, processes=processes)
+        flow.wait_for("ALERT_TOPIC", len(expected(messages[:200])))
+        for process in started:
+            process.send_signal(number)
+        assert flow.wait(30) == [0] * processes, flow.output()
+        flow.send(messages[200:])
+        flow.run(recover=True)
+        assert by_rules(flow.alerts()) == expected(messages)
+        assert len(flow.alerts()) == len(expected(messages))
+
+
+def test_it_learns_from_labels_publishes_and_scores_with_exact_reasons(kafka: Cluster):
+    chance = random.Random(5)
+    history, labels = [], []
+    for number in range(3000):
+        fraud = chance.random() < 0.2
+        amount = chance.uniform(500, 900) if fraud else chance.uniform(1, 200)
+        message = {
+            "customer_id": f"c{number}",
+            "amount": amount,
+            "timestamp": stamp(number * 5),
+            "transaction_id": f"h{number}",
+        }
+        history.append(message)
+        label = {"transaction_id": f"h{number}", "user_id": f"c{number}", "is_fraud": fraud, "source": "analyst"}
+        labels.append({**label, "labelled_at": stamp(number * 5 + 60)})
+    later = [
+        {**message, "transaction_id": f"l{i}", "timestamp": stamp(20_000 + i)}
+        for i, message in enumerate(history[:200])
+    ]
+    with pipeline(kafka, LABEL_MATURITY="1d") as flow:
+        flow.send(labels, "LABEL_TOPIC")
+        flow.send(history)
+        flow.run(recover=True)
+        models = flow.records("MODEL_TOPIC")
+        assert models[-1]["trained_on"]["frauds"] > 500
+        assert [model["version"] for model in models] == list(range(1, len(models) + 1))
+        flow.send(later)
+        flow.run(recover=True)
+        alerts = {a["transaction_id"]: a for a in flow.alerts() if a["transaction_id"].startswith("l")}
+        assert set(alerts) == {message["transaction_id"] for message in later if message["amount"] >= 500}
+        for alert in alerts.values():
+            assert alert["risk_score"] >= 0.5
+            assert alert["model"]["version"] >= models[-1]["version"]
+            logit = alert["model"]["bias"] + sum(reason["contribution"] for reason in alert["reasons"])
+            assert math.isclose(1 / (1 + math.exp(-logit)), alert["risk_score"], rel_tol=1e-9)
+        measured = {record["measurement"] for record in flow.records("STATS_TOPIC")}
+        assert measured >= {"live_stats", "pipeline", "model_quality", "model_drift"}
+
+
+def test_nothing_to_do_is_done_at_once(kafka: Cluster):
+    with pipeline(kafka) as flow:
+        flow.run()
+        assert flow.alerts() == []
+
+
+@pytest.mark.servers
+def test_a_missing_topic_is_named_with_how_to_make_it(real_kafka: Kafka):
+    with pipeline(real_kafka, ALERT_TOPIC="not-there") as flow:
+        flow.start()
+        assert flow.wait() == [2]
+        assert "has no topic not-there" in flow.output()
+        assert "python -m fraudflow topics create" in flow.output()
+        assert "Traceback" not in flow.output()
+
+
+def test_what_is_configured_wrong_is_told_without_a_traceback(mock_kafka: Cluster):
+    with pipeline(mock_kafka, RULES_FILE="nowhere.toml") as flow:
+        flow.start()
+        assert flow.wait() == [2]
+        assert "fraudflow cannot start: nowhere.toml: No such file or directory" in flow.output()
+        assert "Traceback" not in flow.output()

@@ -1,0 +1,245 @@
+"""Labels meet their transactions: late, early, twice, corrected, never; and nothing is lost at a restart."""
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.model.join import MAX_LABELS, Decided, Example, LabelJoin
+from operators.model.state import StateError
+from operators.transactions.records import Label
+
+MATURITY = 100
+
+
+def join(snapshot: bytes | None = None, *, max_pending: int = 1_000) -> LabelJoin:
+    return LabelJoin(maturity=MATURITY, max_pending=max_pending, snapshot=snapshot)
+
+
+def decided(identity: str, event_time: int, score: float | None = 0.25) -> Decided:
+    return Decided(identity, event_time, {"a": 1.0, f"time {event_time % 3}": 0.1 * event_time}, score, 5.0)
+
+
+def label(identity: str, arrives_at: int, is_fraud: bool = True) -> Label:
+    return Label(identity, is_fraud, arrives_at, "analyst")
+
+
+def verdicts(examples: list[Example]) -> list[tuple[str, int, bool]]:
+    return [(example.transaction_id, example.matured_at, example.is_fraud) for example in examples]
+
+
+def test_a_labelled_transaction_matures_when_its_label_arrives_as_it_was_decided() -> None:
+    labels = join()
+    assert labels.decided([decided("a", 0, score=0.75)]) == []
+    assert labels.labels([label("a", 50)]) == []
+    assert labels.decided([decided("b", 49)]) == []
+    (example,) = labels.decided([decided("c", 50)])
+    assert example == Example("a", 0, 50, {"a": 1.0, "time 0": 0.0}, 0.75, True, 1.0, 5.0)
+
+
+def test_an_unlabelled_transaction_is_legitimate_at_maturity() -> None:
+    labels = join()
+    labels.decided([decided("a", 0)])
+    assert verdicts(labels.decided([decided("b", MATURITY)])) == [("a", MATURITY, False)]
+
+
+def test_a_label_does_not_move_the_clock() -> None:
+    labels = join()
+    labels.decided([decided("a", 0)])
+    assert labels.labels([label("a", 20), label("x", 10_000)]) == []
+
+
+def test_a_label_may_come_before_its_decision() -> None:
+    labels = join()
+    labels.labels([label("a", 30)])
+    labels.decided([decided("a", 0)])
+    assert verdicts(labels.decided([decided("b", 30)])) == [("a", 30, True)]
+
+
+def test_a_label_known_after_its_time_matures_at_the_clock_it_meets() -> None:
+    labels = join()
+    labels.decided([decided("a", 0), decided("b", 60)])
+    assert verdicts(labels.labels([label("a", 20)])) == [("a", 60, True)]
+
+
+def test_of_the_labels_that_have_arrived_the_latest_counts() -> None:
+    for known in ([label("a", 2, True), label("a", 5, False)], [label("a", 5, False), label("a", 2, True)]):
+        labels = join()
+        labels.labels(known)
+        assert verdicts(labels.decided([decided("z", 9), decided("a", 0)])) == [("a", 9, False)]
+
+
+def test_what_was_learned_stays_learned() -> None:
+    labels = join()
+    labels.decided([decided("a", 0)])
+    labels.labels([label("a", 2, True), label("a", 5, False)])
+    assert verdicts(labels.decided([decided("b", 2)])) == [("a", 2, True)]
+
+
+def test_a_label_twice_counts_once() -> None:
+    labels = join()
+    labels.decided([decided("a", 0)])
+    labels.labels([label("a", 20), label("a", 20)])
+    assert verdicts(labels.decided([decided("b", 20)])) == [("a", 20, True)]
+    assert labels.decided([decided("c", 119)]) == []
+
+
+def test_a_label_after_maturity_is_too_late() -> None:
+    labels = join()
+    labels.decided([decided("a", 0)])
+    labels.labels([label("a", MATURITY + 1)])
+    assert verdicts(labels.decided([decided("b", MATURITY + 1)])) == [("a", MATURITY, False)]
+    assert labels.counts.late == 1
+
+
+def test_labels_of_unknown_transactions_are_given_up_and_counted() -> None:
+    labels = join()
+    labels.labels([label("nobody", 5)])
+    labels.decided([decided("a", 5 + MATURITY)])
+    assert labels.counts.unmatched == 1
+    labels.decided([decided("nobody", 110)])
+    assert verdicts(labels.decided([decided("z", 1_000)]))[-1] == ("nobody", 210, False)
+
+
+def test_examples_come_in_order_of_maturity_then_id() -> None:
+    labels = join()
+    labels.decided([decided("c", 0), decided("a", 0), decided("b", 0)])
+    labels.labels([label("b", 20), label("c", 30), label("a", 30)])
+    assert [example.transaction_id for example in labels.decided([decided("z", 40)])] == ["b", "a", "c"]
+
+
+def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
+    labels = join(max_pending=3)
+    labels.decided(decided(f"t{number}", number) for number in range(10))
+    assert (labels.pending, labels.counts.dropped) == (3, 7)
+    labels.labels(label(f"unknown{number}", 0) for number in range(10))
+    assert labels.counts.unmatched == 7
+    for number in range(5_000):
+        labels.decided([decided(f"u{number}", 50)])
+    assert len(labels._due) < 2_000
+    assert len(labels._labels) <= 6
+
+
+def test_a_flood_of_labels_for_one_transaction_is_bounded() -> None:
+    labels = join()
+    labels.decided([decided("a", 0)])
+    labels.labels([label("a", 90 + number % 2, bool(number % 2)) for number in range(100)])
+    assert labels.counts.surplus == 100 - MAX_LABELS
+
+
+def test_an_id_decided_on_again_while_pending_is_passed_over() -> None:
+    labels = join()
+    labels.decided([decided("a", 0), decided("a", 1)])
+    assert labels.counts.repeated == 1
+    assert verdicts(labels.decided([decided("b", 500)])) == [("a", MATURITY, False)]
+
+
+class Operation(NamedTuple):
+    is_label: bool
+    identity: str
+    time: int
+    is_fraud: bool
+
+
+operations = st.lists(
+    st.builds(Operation, st.booleans(), st.sampled_from("abcdefgh"), st.integers(0, 300), st.booleans()), max_size=40
+)
+
+
+def apply(labels: LabelJoin, batch: list[Operation]) -> list[Example]:
+    """Runs of the same kind go in as one batch."""
+    examples: list[Example] = []
+    while batch:
+        kind = batch[0].is_label
+        size = next((i for i, operation in enumerate(batch) if operation.is_label != kind), len(batch))
+        run, batch = batch[:size], batch[size:]
+        if kind:
+            examples += labels.labels([label(op.identity, op.time, op.is_fraud) for op in run])
+        else:
+            examples += labels.decided([decided(op.identity, op.time) for op in run])
+    return examples
+
+
+@given(operations, st.integers(0, 40))
+def test_a_restored_join_continues_as_the_first_would_have(ops: list[Operation], cut: int) -> None:
+    whole, first = join(), join()
+    examples = apply(first, ops[:cut])
+    second = join(first.snapshot())
+    assert second.snapshot() == first.snapshot()
+    assert examples + apply(second, ops[cut:]) == apply(whole, ops[:cut]) + apply(whole, ops[cut:])
+    assert second.snapshot() == whole.snapshot()
+
+
+@given(operations, st.integers(1, 5))
+def test_batches_do_not_matter(ops: list[Operation], size: int) -> None:
+    whole, parts = join(max_pending=4), join(max_pending=4)
+    cut = [example for i in range(0, len(ops), size) for example in apply(parts, ops[i : i + size])]
+    assert cut == apply(whole, ops)
+    assert parts.counts.dropped == whole.counts.dropped
+
+
+@settings(max_examples=300)
+@given(operations)
+def test_the_slow_and_obvious_join_agrees(ops: list[Operation]) -> None:
+    assert apply(join(), ops) == slow_and_obvious(ops)
+
+
+def slow_and_obvious(ops: list[Operation]) -> list[Example]:
+    clock = -(2**62)
+    pending: dict[str, Decided] = {}
+    due: dict[str, int] = {}
+    known: dict[str, list[Operation]] = {}
+    waits_until: dict[str, int] = {}
+    examples: list[Example] = []
+    for op in ops:
+        if op.is_label:
+            if len(known.setdefault(op.identity, [])) >= MAX_LABELS:
+                continue
+            known[op.identity].append(op)
+            if op.identity not in pending:
+                waits_until[op.identity] = max(op.time, clock) + MATURITY
+        else:
+            clock = max(clock, op.time)
+            if op.identity not in pending:
+                pending[op.identity] = decided(op.identity, op.time)
+                waits_until.pop(op.identity, None)
+        if op.identity in pending:
+            event_time = pending[op.identity].event_time
+            earliest = min((one.time for one in known.get(op.identity, ())), default=event_time + MATURITY)
+            ripe = min(event_time + MATURITY, earliest)
+            due[op.identity] = min(due.get(op.identity, 2**62), max(ripe, clock))
+        for at, identity in sorted((at, identity) for identity, at in due.items() if at <= clock):
+            one = pending.pop(identity)
+            del due[identity]
+            arrived = [op for op in known.pop(identity, ()) if op.time <= at]
+            is_fraud = bool(arrived) and max(enumerate(arrived), key=lambda pair: (pair[1].time, pair[0]))[1].is_fraud
+            examples.append(Example(identity, one.event_time, at, one.input, one.score, is_fraud, 1.0, one.amount))
+        for identity in [identity for identity, until in waits_until.items() if until <= clock]:
+            del waits_until[identity], known[identity]
+    return examples
+
+
+@pytest.mark.parametrize("snapshot", [b"", b"junk", b"\x93\xa5other\x01\x80", b"\x93\xaalabel join\x63\x90"])
+def test_a_state_that_cannot_be_read_is_refused_with_what_to_do(snapshot: bytes) -> None:
+    with pytest.raises(StateError, match="empty recovery directory"):
+        join(snapshot)
+
+
+def test_a_stored_old_state_still_loads() -> None:
+    """Version 1, written by the first release; never change these bytes."""
+    labels = join(bytes.fromhex(OLD_STATE))
+    assert labels.pending == 2
+    assert verdicts(labels.decided([decided("z", 20)])) == [("a", 20, True)]
+    (example,) = labels.decided([decided("y", 101)])
+    assert (example.transaction_id, example.is_fraud, example.score, example.amount) == ("b", False, None, 5.0)
+    assert example.input == {"a": 1.0, "time 1": 0.1}
+
+
+OLD_STATE = (
+    "93aa6c6162656c206a6f696e019a85a764726f7070656400a8726570656174656400a9756e6d61746368656400a46c617465"
+    "00a7737572706c7573000193a161a674696d652030a674696d65203192a161a16292c431000000000000000094cb40140000"
+    "00000000cb3fd000000000000092000192cb3ff0000000000000cb0000000000000000c429010000000000000094cb401400"
+    "0000000000c092000292cb3ff0000000000000cb3fb999999999999a9314656493a161a162a16182a161919214c3a5656172"
+    "6c79919228c391a56561726c7991cc8c"
+)

@@ -1,0 +1,180 @@
+"""The trainer: predicts before it learns, publishes what scorers need, continues to the bit, says what goes wrong."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from operators.measurements import MEASUREMENTS, Point
+from operators.model.join import Example
+from operators.model.scoring import Scorer, Weights
+from operators.model.specification import Specification, parse_model
+from operators.model.state import StateError
+from operators.model.training import ModelEvent, Output, Trainer
+
+
+def specification(optimiser: str = "adagrad", name: str = "m", examples: int = 100) -> Specification:
+    return parse_model(
+        f'name = "{name}"\nprior = 0.02\n[learning]\noptimiser = "{optimiser}"\nrate = 0.3\nfraud_weight = 2\n'
+        f"[publish]\nexamples = {examples}\nseconds = 10\n[monitor]\nwindow = 300\n"
+        '[[feature]]\nname = "amount"\nvalue = "amount"\ntransform = "standardise"\n'
+        '[[feature]]\nname = "type"\nvalue = "type"\ntransform = "onehot"\nvalues = ["A"]\n'
+    )
+
+
+def examples(n: int, seed: int = 1, scored: bool = True) -> list[Example]:
+    rng = Random(seed)
+    made = []
+    for number in range(n):
+        is_fraud = rng.random() < 0.05
+        kind = "type = A" if is_fraud != (rng.random() < 0.05) else "type = other"
+        x = {"amount": rng.gauss(100 + 40 * is_fraud, 30), "amount is known": 1.0, kind: 1.0}
+        score = rng.random() if scored else None
+        made.append(Example(f"t{number}", number, 1_000 + number // 3, x, score, is_fraud, 1.0, 10.0))
+    return made
+
+
+@dataclass
+class Sorted:
+    weights: list[Weights]
+    events: list[ModelEvent]
+    points: list[Point]
+
+
+def by_kind(output: list[Output]) -> Sorted:
+    return Sorted(
+        [one for one in output if isinstance(one, Weights)],
+        [one for one in output if isinstance(one, ModelEvent)],
+        [one for one in output if isinstance(one, Point)],
+    )
+
+
+def test_weights_are_published_every_so_many_examples_with_counts_metrics_and_points() -> None:
+    history = examples(250)
+    out = by_kind(Trainer(specification()).learn(history, now=5_000))
+    assert [(w.version, w.trained_on.examples, w.published_at) for w in out.weights] == [(1, 100, 5000), (2, 200, 5000)]
+    assert out.weights[1].trained_on.frauds == sum(example.is_fraud for example in history[:200])
+    assert [event.event for event in out.events] == ["published"] * 2
+    quality = [point for point in out.points if point.measurement == "model_quality"]
+    assert [point.fields["examples"] for point in quality] == [100, 200]
+    assert quality[1].time_ns == history[199].matured_at * 1_000_000 + 2
+    assert dict(out.weights[1].metrics).items() <= dict(quality[1].fields).items()
+
+
+def test_points_are_what_the_schema_says_and_no_two_share_an_identity() -> None:
+    out = by_kind(Trainer(specification(examples=20)).learn(examples(500), now=0))
+    identities = [(point.measurement, tuple(sorted(point.tags.items())), point.time_ns) for point in out.points]
+    assert len(set(identities)) == len(identities) == 3 * 25
+    for point in out.points:
+        schema = MEASUREMENTS[point.measurement]
+        assert tuple(point.tags) == schema.tags
+        assert {name: type(value) for name, value in point.fields.items()}.items() <= dict(schema.fields).items()
+
+
+def test_weights_are_published_after_so_many_seconds_if_there_was_anything_new() -> None:
+    trainer = Trainer(specification())
+    assert trainer.learn(examples(5), now=1_000) == []
+    assert trainer.learn([], now=10_999) == []
+    assert len(by_kind(trainer.learn([], now=11_000)).weights) == 1
+    assert trainer.learn([], now=99_000) == []
+
+
+def test_flush_publishes_what_is_left_once() -> None:
+    trainer = Trainer(specification())
+    trainer.learn(examples(5), now=0)
+    assert [weights.trained_on.examples for weights in by_kind(trainer.flush(1)).weights] == [5]
+    assert trainer.flush(2) == []
+
+
+def test_published_weights_score_as_the_pipeline_predicts() -> None:
+    trainer = Trainer(specification())
+    (weights,) = by_kind(trainer.learn(examples(100), now=0)).weights
+    inputs = [example.input for example in examples(50, seed=9)]
+    assert Scorer(weights).scores(inputs) == pytest.approx([trainer.pipeline.predict(x) for x in inputs], abs=1e-9)
+
+
+def test_quality_is_judged_by_the_score_of_the_decision() -> None:
+    trainer = Trainer(specification())
+    trainer.learn(examples(30), now=0)
+    assert list(trainer.quality.scores) == [example.score for example in examples(30)]
+
+
+def test_without_a_score_it_predicts_before_it_learns() -> None:
+    trainer = Trainer(specification())
+    trainer.learn(examples(30, scored=False), now=0)
+    scores = list(trainer.quality.scores)
+    assert scores[0] == pytest.approx(0.02)
+    again = Trainer(specification())
+    for example, score in zip(examples(30, scored=False), scores, strict=True):
+        assert again.pipeline.predict(example.input) == score
+        again.learn([example], now=0)
+
+
+@pytest.mark.parametrize("optimiser", ["adagrad", "ftrl", "sgd"])
+@pytest.mark.parametrize("cut", [0, 1, 150, 333])
+def test_a_restored_trainer_continues_to_the_bit(optimiser: str, cut: int) -> None:
+    spec, history = specification(optimiser), examples(400, scored=False)
+    whole, first = Trainer(spec), Trainer(spec)
+    before = first.learn(history[:cut], now=0)
+    second = Trainer(spec, first.snapshot())
+    assert second.snapshot() == first.snapshot()
+    after = second.learn(history[cut:], now=0) + second.flush(0)
+    assert before + after == whole.learn(history, now=0) + whole.flush(0)
+    assert second.snapshot() == whole.snapshot()
+
+
+def test_batches_do_not_matter() -> None:
+    whole, parts = Trainer(specification()), Trainer(specification())
+    history = examples(250)
+    cut = [one for i in range(0, 250, 7) for one in parts.learn(history[i : i + 7], now=0)]
+    assert cut == whole.learn(history, now=0)
+
+
+def test_weights_that_are_not_finite_are_not_published_and_an_event_says_which() -> None:
+    trainer = Trainer(specification(examples=10))
+    broken = examples(10)
+    broken[4] = broken[4]._replace(input={"amount": float("inf"), "amount is known": 1.0})
+    out = by_kind(trainer.learn(broken, now=0))
+    assert out.weights == []
+    assert [event.event for event in out.events] == ["not_published"]
+    assert "amount" in out.events[0].message
+
+
+def test_a_concept_change_is_an_event_with_what_moved() -> None:
+    trainer = Trainer(specification(examples=10_000))
+    calm = [example._replace(score=0.9 if example.is_fraud else 0.01) for example in examples(6_000, seed=2)]
+    changed = [example._replace(score=0.01) for example in examples(3_000, seed=3)]
+    assert by_kind(trainer.learn(calm, now=0)).events == []
+    out = by_kind(trainer.learn(changed, now=0))
+    assert {event.detector for event in out.events} == {"adwin", "page_hinkley"}
+    record = json.loads(out.events[0].to_json())
+    assert record["event"] == "drift"
+    assert record["model"] == "m"
+    assert record["at"].endswith("Z")
+    assert "log-loss rose from" in record["message"]
+    assert record["value"] > 0.01
+    drift_points = [point for point in by_kind(trainer.flush(0)).points if point.measurement == "model_drift"]
+    assert [point.fields["drift"] for point in drift_points] == [1, 1]
+
+
+def test_a_state_of_another_model_or_optimiser_is_refused_with_what_to_do() -> None:
+    snapshot = Trainer(specification()).snapshot()
+    with pytest.raises(StateError, match="give it back its name"):
+        Trainer(specification(name="other"), snapshot)
+    with pytest.raises(StateError, match="set it back"):
+        Trainer(specification("ftrl"), snapshot)
+    with pytest.raises(StateError, match="empty recovery directory"):
+        Trainer(specification(), b"junk")
+
+
+def test_a_stored_old_state_still_loads() -> None:
+    """Version 1, written by the first release; never change the file."""
+    snapshot = (Path(__file__).parent / "data" / "trainer_state_1.msgpack").read_bytes()
+    trainer = Trainer(specification(), snapshot)
+    assert (trainer.version, trainer.examples, trainer.frauds) == (1, 150, 6)
+    (weights,) = by_kind(trainer.flush(0)).weights
+    assert weights.version == 2
+    assert weights.bias == pytest.approx(-3.785220838654895)
+    assert weights.weights["type = A"] == pytest.approx(0.017619495894004942)
