@@ -67,8 +67,10 @@ class LineQueue:
                 self._thread.start()
 
     def close(self) -> None:
-        """One user fewer; the last one stops the writer. Does not flush: the snapshot before has, and in a crash a restart
-        repeats what is left."""
+        """One user fewer; the last one stops the writer.
+
+        Does not flush: the snapshot before has, and in a crash a restart repeats what is left.
+        """
         with self._changed:
             self._users -= 1
             thread = self._thread if self._users == 0 else None
@@ -121,7 +123,7 @@ class LineQueue:
                 self._changed.notify_all()
 
     def _next_chunk(self) -> Sequence[bytes]:
-        """The next lines to write: at once when many wait or someone does, else after a pause. None of them when stopped."""
+        """The next lines to write: at once when many wait or someone does, else after a pause. Empty when stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._stopped.is_set())
             if self._stopped.is_set():

@@ -3,9 +3,9 @@
 | answer | what is done |
 | --- | --- |
 | 2xx | stored |
-| 400, 413, 422 | halves are sent until the bad line is alone; that one is rejected: logged, counted, given to the caller |
+| 400, 413, 422 | halves are sent until the bad line is alone: rejected, logged, counted, given to the caller |
 | 401, 403, 404, other 4xx | InfluxRefused at once: the settings are wrong, no retry helps |
-| 408, 429, 5xx, no answer | again after a random pause that grows to 10 s, at least `Retry-After`; past the deadline InfluxUnavailable |
+| 408, 429, 5xx, no answer | again after a random pause, at least `Retry-After`; in the end InfluxUnavailable |
 
 A request without an answer may have been stored: sending it again is harmless, since a point with the same measurement,
 tags and time overwrites the first.
@@ -67,7 +67,7 @@ class InfluxWriter:
     """Writes lines and returns when they are stored or rejected. For one thread."""
 
     def __init__(self, target: Target, *, deadline: float, wait: Callable[[float], bool]) -> None:
-        """`deadline` is how many seconds may pass without an answer of use; `wait` sleeps, and says whether to give up."""
+        """`deadline`: the seconds that may pass without a useful answer; `wait` sleeps, and says whether to give up."""
         self._target = target
         self._deadline = deadline
         self._wait = wait

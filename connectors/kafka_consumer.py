@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Literal, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from connectors.cadence import Cadence
 from connectors.kafka import Complaints, missing_message, unavailable
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,8 @@ class Receiver(Protocol):
 class SharedConsumer:
     """Reads several partitions through one client: half the memory of one each, and equally fast.
 
-    A poll takes whatever there is and sorts it to the receivers, each of which keeps its own offset: parts of the engine
-    have their own epochs. Never blocks. Not for several threads.
+    A poll takes whatever there is and sorts it to the receivers, each of which keeps its own offset: parts of the
+    engine have their own epochs. Never blocks. Not for several threads.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class SharedConsumer:
         self._broken: SourceError | None = None
         self.closed = False
         self._due = self._last_message = monotonic()
-        self.awake: datetime | None = None
-        """When a receiver that has nothing should ask again; None: at once."""
+        self.cadence = Cadence()
+        """When the epochs of these receivers end."""
         settings: dict[str, Any] = {
             # The broker answers as soon as there is one message; this only bounds an answer with none.
             "fetch.wait.max.ms": 100,
-            # A full queue is looked at again after this; the client's default of a second throttles a backlog sevenfold.
+            # A full queue is looked at again after this; the client's default, a second, throttles a backlog sevenfold.
             "fetch.queue.backoff.ms": 10,
             "queued.max.messages.kbytes": 32_768,
             **config,
@@ -116,7 +116,7 @@ class SharedConsumer:
         return low, high
 
     def resume_at(self, topic: str, partition: int, offset: int, low: int, high: int) -> int:
-        """The offset to go on from: `offset` itself, or what `lost_offsets` says when it is gone. Raises SourceError."""
+        """The offset to go on from: `offset`, or what `lost_offsets` says when it is gone. Raises SourceError."""
         if low <= offset <= high:
             return offset
         place = f"{topic}[{partition}]"
@@ -168,6 +168,11 @@ class SharedConsumer:
         if error is not None:
             self._complaints(error)
 
+    @property
+    def pause(self) -> float:
+        """In how many seconds a receiver that has nothing should ask again; 0: at once."""
+        return max(0.0, self._due - monotonic())
+
     def poll(self) -> None:
         """Take what there is, at most once per pause, and sort it to the receivers. Raises SourceError."""
         now = monotonic()
@@ -177,10 +182,8 @@ class SharedConsumer:
         if not messages and self._broken is None:
             pause = min(max((now - self._last_message) / 20, SHORTEST_PAUSE_S), self._longest_pause)
             self._due = now + pause
-            self.awake = datetime.now(UTC) + timedelta(seconds=pause)
             return
-        self._last_message = now
-        self.awake = None
+        self._last_message = self._due = now
         if any(map(Message.error, messages)):
             self._sort_with_errors(messages)
         else:

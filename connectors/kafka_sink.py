@@ -73,7 +73,7 @@ class SharedProducer:
         }
 
     def produce(self, topic: str, records: Iterable[Record]) -> None:
-        """Hand records to the client, in order; waits where its queue is full. Raises DeliveryError for earlier ones."""
+        """Hand records to the client, in order; waits while its queue is full. Raises DeliveryError of earlier ones."""
         producer = self._open_producer()
         for record in records:
             self._produce_one(producer, topic, record)
@@ -155,8 +155,8 @@ class _KafkaSinkPart(StatefulSinkPartition[list[Record], None]):
     def snapshot(self) -> None:
         self._producer.flush()
 
-    # No `close`: at a good end the last snapshot has flushed. The engine closes parts in a crash too, where waiting helps
-    # nobody (a restart repeats the epoch) and an exception would abort the process with its message unprinted.
+    # No `close`: at a good end the last snapshot has flushed. The engine closes parts in a crash too, where waiting
+    # helps nobody (a restart repeats the epoch) and an exception would abort the process, its message unprinted.
 
 
 class KafkaSink(FixedPartitionedSink[list[Record], None]):

@@ -5,6 +5,7 @@ made anew) and refused permission raise and so stop the flow, with what to do. A
 the reason in the log; only at the start is that an error. Bytes are never looked at.
 """
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Literal, NamedTuple
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Message
 
+from connectors.cadence import awake_at
 from connectors.drain import Drain
 from connectors.kafka import (
     TIMEOUT_S,
@@ -103,12 +105,21 @@ class _Part(StatefulSourcePartition[RawBatch, int]):
     def _has_read_what_there_was(self) -> bool:
         return self.position >= self._end
 
+    def next_batch(self) -> list[RawBatch]:
+        """Up to ten batches, or none. StopIteration at the end."""
+        self._consumer.cadence.asked()
+        return self._next()
+
+    @abstractmethod
+    def _next(self) -> list[RawBatch]: ...
+
     def next_awake(self) -> datetime | None:
-        """With the consumer, which sleeps longer the longer it finds nothing."""
-        return None if self._ready else self._consumer.awake
+        """With the consumer, which sleeps longer the longer it finds nothing, but in step with the epochs of others."""
+        return awake_at(self._consumer.cadence.awake(0.0 if self._ready else self._consumer.pause))
 
     def snapshot(self) -> int:
         """The next offset. The broker is told that of the epoch before, which is on disk by now."""
+        self._consumer.cadence.ended()
         if self._previous is not None:
             self._consumer.commit(self, self._previous)
         self._previous = self.position
@@ -153,8 +164,7 @@ class _MainPart(_Part):
         """As for any part; beyond its own end nothing counts as received."""
         super().reached_end(min(offset, self._end) if self._stop_at_end else offset)
 
-    def next_batch(self) -> list[RawBatch]:
-        """Up to ten batches, or none. StopIteration at the end."""
+    def _next(self) -> list[RawBatch]:
         if self._drain.requested or (self._stop_at_end and self._has_read_what_there_was):
             self._drain.main_ended()
             raise StopIteration
@@ -186,8 +196,7 @@ class _ControlPart(_Part):
         if read_first:
             drain.first_opened()
 
-    def next_batch(self) -> list[RawBatch]:
-        """Up to ten batches, or none. StopIteration at the end."""
+    def _next(self) -> list[RawBatch]:
         over = self._stop_at_end and self._has_read_what_there_was and not self._ready
         if self._drain.requested or (over and self._drain.mains_have_ended):
             raise StopIteration

@@ -72,6 +72,7 @@ class Settings(BaseSettings):
 
     start_from: Literal["earliest", "latest"] = "earliest"
     stop_at_end: bool = False
+    lost_offsets: Literal["stop", "oldest"] = "stop"
     delivery_timeout: Duration = 60_000
 
     rules_file: Path = Path("rules.toml")

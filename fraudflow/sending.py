@@ -35,7 +35,7 @@ class Sender:
         self._failure: str | None = None
 
     def connect(self, *topics: str, timeout: float = 10.0) -> None:
-        """Raises DeliveryFailed where no broker answers or a topic is missing. The embedded broker makes topics here."""
+        """Raises DeliveryFailed where no broker answers or a topic is missing. (The embedded broker makes them.)"""
         try:
             self._producer.list_topics(timeout=timeout)
             absent = [topic for topic in topics if not self._has(topic, timeout)]

@@ -1,4 +1,4 @@
-"""docker-compose.yml, the image and the scripts that they start: their form, and everything that runs without servers."""
+"""docker-compose.yml, the image and the scripts that they start: their form, and what runs without servers."""
 
 import os
 import re

@@ -17,7 +17,7 @@ KEPT_ALERTS = 60
 
 
 class Board:
-    """What the picture shows. Bounded: it holds the latest of everything. `add` and the readers may be different threads."""
+    """What the picture shows. Bounded: it holds the latest of everything. `add` and the readers may be two threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -90,7 +90,7 @@ def _simulated(settings: Settings, seed: int, start: int, end: int) -> Iterable[
 
 
 class Feeder(threading.Thread):
-    """Sends a feed at an even pace, and goes on with `after` when that is given. What it can't send ends it: `error`."""
+    """Sends a feed at an even pace, and goes on with `after` when given. What it can't send ends it: `error`."""
 
     def __init__(
         self, sender: Sender, settings: Settings, feed: Feed, seconds: float, after: Iterator[Message] | None = None

@@ -31,13 +31,15 @@ th { text-align: left; white-space: nowrap; color: var(--grey); font-weight: 500
   border-bottom: 1px solid var(--line); }
 td { border-bottom: 1px solid var(--line); padding: 7px 10px 7px 0; vertical-align: top; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.rule { display: inline-block; background: #eef2f7; border-radius: 5px; padding: 0 7px; margin: 0 4px 3px 0; white-space: nowrap; }
+.rule { display: inline-block; background: #eef2f7; border-radius: 5px; padding: 0 7px; margin: 0 4px 3px 0;
+  white-space: nowrap; }
 .high { background: #ffedd5; } .critical { background: #fee2e2; } .medium { background: #fef9c3; }
 .reason { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .reason em { display: inline-block; height: 9px; border-radius: 2px; margin-right: 6px; min-width: 2px; }
 .up { background: #dc2626; } .down { background: #059669; }
 small { color: var(--grey); }
-i { font-style: normal; white-space: nowrap; } .fraud { color: #b91c1c; font-weight: 600; } .legit { color: var(--grey); }
+i { font-style: normal; white-space: nowrap; }
+.fraud { color: #b91c1c; font-weight: 600; } .legit { color: var(--grey); }
 input { font: inherit; padding: 6px 10px; border: 1px solid #cbd2d9; border-radius: 7px; width: 260px; float: right; }
 .scroll { overflow-x: auto; }
 </style>
@@ -47,9 +49,9 @@ input { font: inherit; padding: 6px 10px; border: 1px solid #cbd2d9; border-radi
 <main>
 <header>
 <h1>fraudflow demo</h1>
-<p>Eight hours of payments in under a minute: 19,999 rows of the PaySim data set in their true order, woven with simulated
-card traffic that holds known fraud patterns, through the flow that production runs. Everything here was read back from the
-Kafka topics afterwards.</p>
+<p>Eight hours of payments in under a minute: 19,999 rows of the PaySim data set in their true order, woven with
+simulated card traffic that holds known fraud patterns, through the flow that production runs. Everything here was read
+back from the Kafka topics afterwards.</p>
 </header>
 <div class="cards">{{cards}}</div>
 <p><b>What the model added:</b> {{added}}. {{drift}}</p>
@@ -60,7 +62,8 @@ Kafka topics afterwards.</p>
 <p>{{shown}} of {{total}}, highest risk first. Reasons: what each feature added to the logit of the score;
 review from {{review}} on.</p>
 <div class="scroll"><table id="alerts">
-<thead><tr><th>event time</th><th>user</th><th class="n">amount</th><th class="n">risk</th><th>decision</th><th>rules</th>
+<thead><tr><th>event time</th><th>user</th>
+<th class="n">amount</th><th class="n">risk</th><th>decision</th><th>rules</th>
 <th>strongest reasons</th><th>label</th></tr></thead>
 <tbody>{{alerts}}</tbody>
 </table></div>

@@ -96,8 +96,8 @@ def environment(address: str) -> dict[str, str]:
         "FRAUD_RULES_FILE": str(ROOT / "rules.toml"),
         "FRAUD_MODEL_FILE": str(ROOT / "model.toml"),
         "FRAUD_PAYSIM_START": "2024-12-04T00:00:00Z",
-        # Analysts of the demo are quick, so that eight hours are enough to learn from them. What has no label by then is
-        # taken for legitimate at the same age, or else the first lessons would hold frauds only.
+        # Analysts of the demo are quick, so that eight hours are enough to learn from them. What has no label by then
+        # is taken for legitimate at the same age, or else the first lessons would hold frauds only.
         "FRAUD_LABEL_DELAY": "30m",
         "FRAUD_LABEL_MATURITY": "30m",
         "FRAUD_ALLOWED_LATENESS": "5m",

@@ -120,13 +120,14 @@ def _alert(alert: Alert, outcome: Outcome, largest: float) -> str:
     )
     reasons = "".join(
         f'<div class="reason"><em style="width:{64 * abs(reason.contribution) / largest:.0f}px" '
-        f'class="{"up" if reason.contribution > 0 else "down"}"></em>{reason.contribution:+.2f} {escape(feature_text(reason.feature))}'
-        f"{_value(reason.value)}</div>"
+        f'class="{"up" if reason.contribution > 0 else "down"}"></em>{reason.contribution:+.2f} '
+        f"{escape(feature_text(reason.feature))}{_value(reason.value)}</div>"
         for reason in alert.reasons[:3]
     )
     score = "–" if alert.risk_score is None else f"{alert.risk_score:.3f}"
     return (
-        f"<tr><td>{clock}</td><td>{escape(alert.user_id)}</td><td class='n'>{money(alert.amount)} {escape(alert.currency)}</td>"
+        f"<tr><td>{clock}</td><td>{escape(alert.user_id)}</td>"
+        f"<td class='n'>{money(alert.amount)} {escape(alert.currency)}</td>"
         f"<td class='n'><b>{score}</b></td><td>{escape(alert.decision)}</td>"
         f"<td>{rules or '<span class=rule>model</span>'}</td><td>{reasons}</td><td>{truth}</td></tr>"
     )

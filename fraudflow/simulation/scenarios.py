@@ -1,4 +1,4 @@
-"""Frauds as they happen to card holders. An episode is what one fraudster does, with the ordinary purchases around it."""
+"""Frauds as they happen to card holders. An episode is what one fraudster does, and the ordinary purchases around."""
 
 from collections.abc import Callable
 from enum import StrEnum

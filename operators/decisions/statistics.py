@@ -25,7 +25,7 @@ K = TypeVar("K", str, int)
 
 
 class Second(msgspec.Struct, array_like=True):
-    """The sums of one second of broker time: amounts in ten-thousandths, `lag` in milliseconds from event to arrival."""
+    """The sums of one second of broker time: amounts in ten-thousandths, `lag` in ms from event to arrival."""
 
     count: int = 0
     frauds: int = 0

@@ -1,1 +1,1 @@
-"""Real servers for tests, each started on free loopback ports in a temporary folder and stopped by its own process id."""
+"""Real servers for tests, on free loopback ports and in temporary folders, stopped by their own process ids."""

@@ -68,7 +68,7 @@ class InfluxDB(Server):
         self.query(f'CREATE DATABASE "{BUCKET}"')
 
     def query(self, influxql: str) -> list[dict[str, Any]]:
-        """Every row of the answer: its columns, and its series' tags. Times are in ns. Raises ValueError on an error."""
+        """Every row of the answer: its columns and its series' tags; times in ns. Raises ValueError on an error."""
         body = urllib.parse.urlencode({"q": influxql, "db": BUCKET, "epoch": "ns"}).encode()
         with urllib.request.urlopen(f"{self.url}/query", body, timeout=30) as response:
             answer = json.load(response)
