@@ -132,7 +132,7 @@ def get_flow() -> Dataflow:
 
 
 def kafka_ends(settings: Settings, drain: Drain) -> tuple[Sources, Sinks]:
-    """Sources and sinks on Kafka, and on InfluxDB where the settings name one. Raises TopicProblem for missing topics."""
+    """Sources and sinks on Kafka, and on InfluxDB if the settings name one. Raises TopicProblem, KafkaUnavailable."""
     config = settings.kafka_config()
     outputs = (settings.alert_topic, settings.dlq_topic, settings.model_topic, settings.model_event_topic)
     wanted = (*settings.transaction_topics, settings.label_topic, *outputs, settings.stats_topic)
@@ -144,6 +144,7 @@ def kafka_ends(settings: Settings, drain: Drain) -> tuple[Sources, Sinks]:
 
     def source(*topics: str, **options: Any) -> KafkaSource:
         options |= {"drain": drain, "stop_at_end": settings.stop_at_end, "group": settings.kafka_group}
+        options |= {"lost_offsets": settings.lost_offsets}
         return KafkaSource(config, topics, **options)
 
     sources = Sources(
