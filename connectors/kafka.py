@@ -16,6 +16,9 @@ TIMEOUT_S = 15.0
 """How long a broker may take to answer at the start, where nothing can go on without it."""
 
 
+CONSUMER_OPTIONS = ("fetch.", "queued.", "auto.offset.", "isolation.", "check.crcs", "max.poll.")
+
+
 class KafkaUnavailable(RuntimeError):
     """No broker answered in time; the message has the reason that the client reported."""
 
@@ -89,9 +92,14 @@ def missing_message(topics: Sequence[str], config: Mapping[str, str]) -> str:
     )
 
 
+def without_consumer_options(config: Mapping[str, str]) -> dict[str, str]:
+    """The options for a client that reads nothing, which would complain about those that only concern reading."""
+    return {option: value for option, value in config.items() if not option.startswith(CONSUMER_OPTIONS)}
+
+
 def admin_client(config: Mapping[str, str], complaints: Complaints) -> AdminClient:
     """A client for topics. Keep it in a variable: one that is collected cancels what it was asked for."""
-    settings: dict[str, Any] = {**config, "error_cb": complaints}
+    settings: dict[str, Any] = {**without_consumer_options(config), "error_cb": complaints}
     return AdminClient(settings)
 
 

@@ -16,7 +16,7 @@ from zlib import crc32
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from connectors.kafka import Complaints, bootstrap, missing_message
+from connectors.kafka import Complaints, bootstrap, missing_message, without_consumer_options
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class SharedProducer:
             "queue.buffering.max.kbytes": 131_072,
             # The topic's own limit decides; a dead letter is as large as what came in, and headers.
             "message.max.bytes": 10_485_760,
-            **self._config,
+            **without_consumer_options(self._config),
             "acks": "all",
             "enable.idempotence": True,
             "delivery.timeout.ms": int(self._timeout * 1000),

@@ -167,7 +167,7 @@ def test_the_entry_makes_the_recovery_partitions_once(tmp_path: Path) -> None:
     entry = [str(ROOT / "deploy/start.sh"), "echo", "the command"]
     outputs = [subprocess.check_output(entry, env=environment, cwd=ROOT, text=True) for _ in range(2)]
     assert outputs[0].splitlines()[-1] == outputs[1].strip() == "the command"
-    assert len(list(tmp_path.glob("part-*.sqlite3"))) == 64
+    assert len(list(tmp_path.glob("part-*.sqlite3"))) == 4
 
 
 def test_the_entry_becomes_the_command_where_there_is_nothing_to_recover() -> None:

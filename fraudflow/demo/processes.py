@@ -9,8 +9,8 @@ from pathlib import Path
 from flows.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-RECOVERY_PARTITIONS = 8
-SNAPSHOT_SECONDS = 1
+RECOVERY_PARTITIONS = 1
+SNAPSHOT_SECONDS = 5
 
 
 class ProcessFailed(RuntimeError):
