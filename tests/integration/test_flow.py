@@ -11,6 +11,7 @@ import pytest
 from operators.transactions.formats import REASONS
 from tests.integration.flow import by_rules, pipeline
 from tests.integration.plain import expected_rules
+from tests.servers.influxdb import BUCKET, InfluxDB
 from tests.servers.kafka import Cluster, Kafka
 
 DAY = datetime(2024, 12, 4, tzinfo=UTC)
@@ -199,3 +200,27 @@ def test_what_is_configured_wrong_is_told_without_a_traceback(mock_kafka: Cluste
         assert flow.wait() == [2]
         assert "fraudflow cannot start: nowhere.toml: No such file or directory" in flow.output()
         assert "Traceback" not in flow.output()
+
+
+@pytest.mark.servers
+def test_influxdb_holds_each_alert_of_kafka_once(mock_kafka: Cluster, influxdb: InfluxDB):
+    """Also after everything was judged again from the start, as a restart without its recovery directory would."""
+    messages = some_messages(600)
+    target = {"INFLUX_URL": influxdb.url, "INFLUX_TOKEN": "any:token", "INFLUX_BUCKET": BUCKET}
+    with pipeline(mock_kafka, MODEL_FILE="", **target) as flow:
+        flow.send([*messages, b"nonsense"])
+        flow.run()
+        flow.run()
+        alerts = {alert["alert_id"]: alert for alert in flow.alerts()}
+        points = influxdb.query("SELECT * FROM fraud_alert")
+        assert {point["alert_id"] for point in points} == set(alerts)
+        assert len(points) == len(alerts) == len(expected(messages))
+        for point in points:
+            alert = alerts[point["alert_id"]]
+            assert point["amount"] == alert["amount"]
+            assert point["user_id"] == alert["user_id"]
+            assert point["rules"] == ", ".join(rule["id"] for rule in alert["rules"])
+            assert (point["severity"], point["decision"]) == (alert["severity"], alert["decision"])
+            assert point["rule"] in point["rules"].split(", ")
+        (rejected,) = influxdb.query("SELECT sum(rejected) FROM pipeline WHERE reason = 'not_json'")
+        assert rejected["sum"] == 1
