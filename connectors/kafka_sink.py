@@ -9,7 +9,7 @@ at least once, so they carry an identity of their own.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -25,11 +25,23 @@ PARTS = 8
 
 
 class Record(NamedTuple):
-    """One record to write: a key (None: any partition), a value (None: a tombstone), headers."""
+    """One record to write: a key (None: any partition), a value (None: a tombstone), headers, and what tells it from
+    others where it must not be written twice."""
 
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]] | None = None
+    identity: str | None = None
+
+
+def part_names() -> list[str]:
+    """The parts of any sink into Kafka."""
+    return [f"{number:02d}" for number in range(PARTS)]
+
+
+def part_of(item_key: str) -> int:
+    """Which part an item goes to, up to a multiple of their number: the same on every worker and in every run."""
+    return crc32(item_key.encode())
 
 
 class DeliveryError(RuntimeError):
@@ -72,11 +84,16 @@ class SharedProducer:
             "error_cb": self._complaints,
         }
 
-    def produce(self, topic: str, records: Iterable[Record]) -> None:
-        """Hand records to the client, in order; waits while its queue is full. Raises DeliveryError of earlier ones."""
+    def produce(
+        self, topic: str, records: Iterable[Record], delivered: Callable[[Message], None] | None = None
+    ) -> None:
+        """Hand records to the client, in order; waits while its queue is full. Raises DeliveryError of earlier ones.
+
+        `delivered` is told each record that the broker has, on a later call of `produce` or `flush`.
+        """
         producer = self._open_producer()
         for record in records:
-            self._produce_one(producer, topic, record)
+            self._produce_one(producer, topic, record, delivered)
         producer.poll(0)
         self.check()
 
@@ -85,12 +102,20 @@ class SharedProducer:
         assert self._producer is not None
         return self._producer
 
-    def _produce_one(self, producer: Producer, topic: str, record: Record) -> None:
+    def _produce_one(
+        self, producer: Producer, topic: str, record: Record, delivered: Callable[[Message], None] | None
+    ) -> None:
+        def report(error: KafkaError | None, message: Message) -> None:
+            self._on_delivery(error, message)
+            if error is None and delivered is not None:
+                delivered(message)
+
+        on_delivery = self._on_delivery if delivered is None else report
         while True:
             try:
                 # The stub asks for a list of a wider type than ours, which lists do not allow.
                 headers: Any = record.headers
-                producer.produce(topic, record.value, record.key, on_delivery=self._on_delivery, headers=headers)
+                producer.produce(topic, record.value, record.key, on_delivery=on_delivery, headers=headers)
                 return
             except BufferError:
                 # Bounded: each record in the queue is delivered or has failed within the delivery timeout.
@@ -171,11 +196,11 @@ class KafkaSink(FixedPartitionedSink[list[Record], None]):
 
     def list_parts(self) -> list[str]:
         """The same parts on every worker; the engine spreads them."""
-        return [f"{number:02d}" for number in range(PARTS)]
+        return part_names()
 
     def part_fn(self, item_key: str) -> int:
         """The same on every worker and in every run."""
-        return crc32(item_key.encode())
+        return part_of(item_key)
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _KafkaSinkPart:
         """A part holds nothing between epochs: what was written before is acknowledged."""

@@ -303,3 +303,10 @@ class _Worker(NamedTuple):
 def part_name(topic: str, partition: int) -> str:
     """The part of a partition, as the recovery store knows it: never to change."""
     return f"{topic}/{partition}"
+
+
+def part_names(config: Mapping[str, str], topics: Sequence[str]) -> list[str]:
+    """The parts of `topics` as they are now. Raises KafkaUnavailable."""
+    complaints = Complaints("kafka admin")
+    metadata = cluster_metadata(admin_client(config, complaints), config, complaints)
+    return [part_name(topic, partition) for topic in topics for partition in metadata.topics[topic].partitions]

@@ -1,0 +1,94 @@
+"""The engine's recovery directory: owned by one run at a time, and only continued by a flow that it fits.
+
+The engine itself lets a second instance start on a directory, and starts a step that it finds no state for from
+nothing; both would go unnoticed.
+"""
+
+import argparse
+import fcntl
+import os
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+
+_held: list[IO[str]] = []
+"""Locks last as long as the process."""
+
+
+class RecoveryRefused(RuntimeError):
+    """This run may not use the recovery directory; the message says why and what to do."""
+
+
+def recovery_of(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Path | None, int]:
+    """The recovery directory, None without one, and the number of this process: as `bytewax.run` reads them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-r", "--recovery-directory", default=environment.get("BYTEWAX_RECOVERY_DIRECTORY"))
+    parser.add_argument("-i", "--process-id", type=int, default=environment.get("BYTEWAX_PROCESS_ID", "0"))
+    known, _ = parser.parse_known_args(list(arguments))
+    return (Path(known.recovery_directory) if known.recovery_directory else None), known.process_id
+
+
+def lock(directory: Path, process: int) -> None:
+    """Own `directory` for as long as this process lives, as its process number `process`.
+
+    Raises RecoveryRefused with the owner's process id when another run has it, or where it is no recovery directory.
+    """
+    if not any(directory.glob("part-*.sqlite3")):
+        how = f"mkdir -p {directory} && python -m bytewax.recovery {directory} 4"
+        raise RecoveryRefused(f"{directory} is not a recovery directory yet. To make it one: {how}")
+    file = (directory / f"owner-{process}.lock").open("a+", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise RecoveryRefused(
+            f"{directory} is in use by process {owner}: two runs on one recovery directory would spoil it. "
+            "Stop that one first, or give this one a directory of its own"
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    _held.append(file)
+
+
+def stored_keys(directory: Path) -> dict[str, set[str]]:
+    """The state keys that are stored for each step id. Raises RecoveryRefused where a file can't be read."""
+    keys: dict[str, set[str]] = {}
+    for path in sorted(directory.glob("part-*.sqlite3")):
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as store:
+                query = "SELECT DISTINCT step_id, state_key FROM snaps WHERE ser_change IS NOT NULL"
+                for step, key in store.execute(query):
+                    keys.setdefault(step, set()).add(key)
+        except sqlite3.Error as error:
+            raise RecoveryRefused(
+                f"{path} can't be read: {error}. Put back a copy of the whole directory, or begin with an empty one"
+            ) from error
+    return keys
+
+
+def check(directory: Path, steps: Collection[str], expected: Mapping[str, Collection[str]]) -> None:
+    """Refuse a directory whose state this flow would not find again.
+
+    `steps` are the ids that the flow can have, `expected` the only keys that some of them can have, with the setting
+    they come from behind a colon: `{"fraud.decide:FRAUD_SHARDS": [...]}`. Raises RecoveryRefused.
+    """
+    stored = stored_keys(directory)
+    strange = sorted(set(stored) - set(steps))
+    if strange:
+        raise RecoveryRefused(
+            f"{directory} holds state of {', '.join(strange)}, which this flow does not have: it was written by "
+            "another version. Run that version on it, or begin with an empty recovery directory"
+        )
+    for place, keys in expected.items():
+        step, _, setting = place.partition(":")
+        surplus = sorted(stored.get(step, set()) - set(keys))
+        if surplus:
+            raise RecoveryRefused(
+                f"{directory} holds state of {step} for {', '.join(surplus[:3])}, which does not fit {setting} as it "
+                "is set now. Set it as it was, or begin with an empty recovery directory"
+            )
