@@ -9,12 +9,20 @@ from operators.decisions.cooldown import Alert
 from operators.measurements import Point
 from operators.model.scoring import Weights
 from operators.model.training import ModelEvent
+from operators.rules import RuleEvent
 from operators.transactions.records import DeadLetter
 
 
 def alert_records(found: Sequence[Alert]) -> list[Record]:
-    """Of `fraud-alerts`, keyed by user."""
-    return [Record(alert.decision.transaction.user_id.encode(), alerts.to_json(alert)) for alert in found]
+    """Of `fraud-alerts`, keyed by user; the alert's id tells them apart."""
+    return [
+        Record(
+            key=alert.decision.transaction.user_id.encode(),
+            value=alerts.to_json(alert),
+            identity=alerts.alert_id(alert.decision.transaction.transaction_id),
+        )
+        for alert in found
+    ]
 
 
 def alert_lines(found: Sequence[Alert]) -> list[bytes]:
@@ -43,9 +51,10 @@ def model_records(weights: Weights) -> list[Record]:
     return [Record(weights.name.encode(), weights.to_json())]
 
 
-def event_records(event: ModelEvent) -> list[Record]:
-    """Of `fraud-model-events`, keyed by the model's name."""
-    return [Record(event.model.encode(), event.to_json())]
+def event_records(event: ModelEvent | RuleEvent) -> list[Record]:
+    """Of `fraud-model-events`, keyed by the model's name, or by that of the rule or list."""
+    name = event.name if isinstance(event, RuleEvent) else event.model
+    return [Record(name.encode(), event.to_json())]
 
 
 def point_records(points: Sequence[Point]) -> list[Record]:

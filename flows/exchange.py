@@ -21,19 +21,23 @@ class Transactions(msgspec.Struct, frozen=True):
 
 
 class Featured(msgspec.Struct, frozen=True):
-    """Transactions with their features: a row each. `late` of them came too late for complete windows."""
+    """Transactions with their features: a row each. `late` of them came too late for complete windows.
+
+    `columns` tells by which plan the rows were made: processes that began with different rules must not mix theirs.
+    """
 
     items: Sequence[Transaction]
     rows: Sequence[Row]
     late: int = 0
+    columns: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack_featured, (_pack((self.items, self.rows, self.late)),)
+        return _unpack_featured, (_pack((self.items, self.rows, self.late, self.columns)),)
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _read_transactions = msgspec.msgpack.Decoder(list[Transaction]).decode
-_read_featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row], int]).decode
+_read_featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row], int, int]).decode
 
 
 def _unpack_transactions(packed: bytes) -> Transactions:
@@ -44,12 +48,30 @@ def _unpack_featured(packed: bytes) -> Featured:
     return Featured(*_read_featured(packed))
 
 
+class ColumnsDiffer(RuntimeError):
+    """Rows of another plan: a process of the flow began with other rules, or with another model."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another process of this flow keeps other features: it began with other rules or another model. "
+            "Give all of them the same files and start all of them again"
+        )
+
+
+def columns_mark(columns: Sequence[str]) -> int:
+    """Tells plans apart."""
+    return crc32("\n".join(columns).encode())
+
+
 class Routing:
-    """Which key group an id belongs to, and which shard a user does: the same in every process and every run."""
+    """Which key group an id belongs to, and which shard a user does: the same in every process and every run.
+
+    The names hold how many there are, so that state which was divided otherwise is never taken for this division's.
+    """
 
     def __init__(self, key_groups: int, shards: int) -> None:
-        self.groups = [f"g{number:04d}" for number in range(key_groups)]
-        self.shards = [f"s{number:03d}" for number in range(shards)]
+        self.groups = [f"g{number:04d}/{key_groups}" for number in range(key_groups)]
+        self.shards = [f"s{number:03d}/{shards}" for number in range(shards)]
 
     def group(self, key: str) -> str:
         """The key group of an id."""

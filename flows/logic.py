@@ -1,11 +1,12 @@
 """The operators as the engine's stateful logic: batches in, batches out, the operator's own snapshot as the state."""
 
+import logging
 import time
 from datetime import UTC, datetime
 
 from bytewax.operators import StatefulBatchLogic
 
-from flows.exchange import Featured, Transactions
+from flows.exchange import ColumnsDiffer, Featured, Transactions
 from operators.decisions.cooldown import Alert, Cooldown
 from operators.decisions.decide import DecidedBatch, Decider
 from operators.decisions.statistics import LiveStatistics, Partial
@@ -14,7 +15,10 @@ from operators.measurements import Point
 from operators.model.join import Decided, Example, LabelJoin
 from operators.model.scoring import Weights
 from operators.model.training import ModelEvent, Trainer
+from operators.rules import Changes
 from operators.transactions.records import Label
+
+log = logging.getLogger(__name__)
 
 Trained = Weights | ModelEvent | Point
 RETAIN = StatefulBatchLogic.RETAIN
@@ -26,46 +30,53 @@ def now_ms() -> int:
 
 
 class UserWindowsLogic(StatefulBatchLogic[Transactions, Featured, bytes]):
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: Windows, columns: int) -> None:
         self.windows = windows
+        self.columns = columns
 
     def on_batch(self, values: list[Transactions]) -> tuple[list[Featured], bool]:
         items = values[0].items if len(values) == 1 else [item for value in values for item in value.items]
         before = self.windows.late
         rows = self.windows.update(items)
-        return [Featured(items, rows, self.windows.late - before)], RETAIN
+        return [Featured(items, rows, self.windows.late - before, self.columns)], RETAIN
 
     def snapshot(self) -> bytes:
         return self.windows.snapshot()
 
 
 class EntityWindowsLogic(StatefulBatchLogic[Featured, Featured, bytes]):
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: Windows, columns: int) -> None:
         self.windows = windows
+        self.columns = columns
 
     def on_batch(self, values: list[Featured]) -> tuple[list[Featured], bool]:
         out = []
         for value in values:
+            check_columns(value, self.columns)
             rows = [row + own for row, own in zip(value.rows, self.windows.update(value.items), strict=True)]
-            out.append(Featured(value.items, rows, value.late))
+            out.append(Featured(value.items, rows, value.late, self.columns))
         return out, RETAIN
 
     def snapshot(self) -> bytes:
         return self.windows.snapshot()
 
 
-class DecideLogic(StatefulBatchLogic["Featured | Weights", DecidedBatch, bytes]):
-    def __init__(self, decider: Decider, state: bytes | None) -> None:
+class DecideLogic(StatefulBatchLogic["Featured | Weights | Changes", DecidedBatch, bytes]):
+    def __init__(self, decider: Decider, state: bytes | None, columns: int) -> None:
         self.decider = decider
+        self.columns = columns
         if state:
             decider.restore(state)
 
-    def on_batch(self, values: list[Featured | Weights]) -> tuple[list[DecidedBatch], bool]:
+    def on_batch(self, values: list[Featured | Weights | Changes]) -> tuple[list[DecidedBatch], bool]:
         decided = []
         for value in values:
             if isinstance(value, Weights):
                 self.decider.use(value)
+            elif isinstance(value, Changes):
+                self.decider.change(value)
             else:
+                check_columns(value, self.columns)
                 decided.append(self.decider.decide(value.items, value.rows, now_ms(), value.late))
         return decided, RETAIN
 
@@ -146,6 +157,14 @@ class TrainLogic(StatefulBatchLogic["list[Example]", Trained, bytes]):
 
     def snapshot(self) -> bytes:
         return self.trainer.snapshot()
+
+
+def check_columns(featured: Featured, columns: int) -> None:
+    """Raises ColumnsDiffer, and logs it: the engine of several processes loses the message."""
+    if featured.columns != columns:
+        error = ColumnsDiffer()
+        log.critical("%s", error)
+        raise error
 
 
 def _unless_empty(points: list[Point]) -> list[list[Point]]:

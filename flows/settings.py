@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     transaction_topics: Topics = ("transactions",)
     label_topic: str = "fraud-labels"
     rule_topic: str = "fraud-rules"
+    list_topic: str = "fraud-lists"
     model_topic: str = "fraud-models"
     alert_topic: str = "fraud-alerts"
     model_event_topic: str = "fraud-model-events"

@@ -4,13 +4,12 @@ A step's state is the operator's own snapshot, as bytes. Whatever a step raises 
 dead letter before, so it is a bug or a sink that can't go on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
-from operators.features.windows import Windows
 
 from connectors.kafka_source import RawBatch
 from flows import logic
@@ -20,10 +19,12 @@ from operators.decisions.cooldown import Alert, Cooldown
 from operators.decisions.decide import DecidedBatch, Decider
 from operators.decisions.statistics import LiveStatistics, Partial, partial_of, partial_of_dead_letters
 from operators.features.plan import EntityPlan
+from operators.features.windows import Windows
 from operators.measurements import Point
 from operators.model.join import Example, LabelJoin
 from operators.model.scoring import Weights
 from operators.model.training import Trainer
+from operators.rules import Changes, RuleEvent
 from operators.transactions.decoding import Decoded
 from operators.transactions.records import DeadLetter, Label, Transaction
 
@@ -81,9 +82,9 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, lis
 # Features
 
 
-def user_windows(step_id: str, up: KeyedStream[Transactions], plan: EntityPlan) -> KeyedStream[Featured]:
-    """The user's features of each transaction, at that transaction."""
-    return op.stateful_batch(step_id, up, lambda state: logic.UserWindowsLogic(Windows(plan, state)))
+def user_windows(step_id: str, up: KeyedStream[Transactions], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
+    """The user's features of each transaction, at that transaction; `columns` is the mark of the whole plan."""
+    return op.stateful_batch(step_id, up, lambda state: logic.UserWindowsLogic(Windows(plan, state), columns))
 
 
 def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing: Routing) -> KeyedStream[Featured]:
@@ -98,9 +99,9 @@ def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing
     return op.flat_map_batch(step_id, up, split)
 
 
-def entity_windows(step_id: str, up: KeyedStream[Featured], plan: EntityPlan) -> KeyedStream[Featured]:
+def entity_windows(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
     """The features of another entity, appended to each row."""
-    return op.stateful_batch(step_id, up, lambda state: logic.EntityWindowsLogic(Windows(plan, state)))
+    return op.stateful_batch(step_id, up, lambda state: logic.EntityWindowsLogic(Windows(plan, state), columns))
 
 
 def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing) -> KeyedStream[Featured]:
@@ -116,37 +117,70 @@ def _merged(
     batches: list[tuple[str, Featured]], key: Callable[[tuple[Transaction, Any]], str]
 ) -> list[tuple[str, Featured]]:
     pairs = (pair for _, batch in batches for pair in zip(batch.items, batch.rows, strict=True))
+    columns = batches[0][1].columns  # made in this process, all of them
     merged = [
-        (shard, Featured([item for item, _ in pairs], [row for _, row in pairs]))
+        (shard, Featured([item for item, _ in pairs], [row for _, row in pairs], 0, columns))
         for shard, pairs in _grouped(pairs, key).items()
     ]
     late = sum(batch.late for _, batch in batches)
     if late and merged:
         shard, first = merged[0]
-        merged[0] = (shard, Featured(first.items, first.rows, late))
+        merged[0] = (shard, Featured(first.items, first.rows, late, columns))
     return merged
 
 
 # Decisions
 
 
-def control(step_id: str, up: Stream[RawBatch], routing: Routing, model: str) -> KeyedStream[Weights]:
-    """Every control message to every shard: the newest of a batch is enough."""
+def changes(step_id: str, up: Stream[RawBatch], read: Callable[[RawBatch], Changes]) -> Stream[Changes]:
+    """What messages change in rules and lists, checked: once each, in the one worker that reads their partition."""
+    return op.flat_map_batch(step_id, up, lambda batches: [read(batch) for batch in batches])
 
-    def broadcast(batches: list[RawBatch]) -> list[tuple[str, Weights]]:
-        records = (value for batch in batches for value in batch.values if value)
-        weights = [weights for record in records if (weights := Weights.from_json(record)).name == model]
-        return [(shard, weights[-1]) for shard in routing.shards] if weights else []
+
+def control(step_id: str, up: Stream[Changes], shards: Sequence[str]) -> KeyedStream[Changes]:
+    """Every change to every shard."""
+
+    def broadcast(batches: list[Changes]) -> list[tuple[str, Changes]]:
+        found = [Changes(b.topic, b.partition, b.rules, b.lists) for b in batches if b.rules or b.lists]
+        return [(shard, batch) for batch in found for shard in shards]
 
     return op.flat_map_batch(step_id, up, broadcast)
 
 
+def control_weights(step_id: str, up: Stream[RawBatch], shards: Sequence[str], model: str) -> KeyedStream[Weights]:
+    """The model's weights to every shard: the newest of a batch is enough."""
+
+    def broadcast(batches: list[RawBatch]) -> list[tuple[str, Weights]]:
+        records = (value for batch in batches for value in batch.values if value)
+        weights = [weights for record in records if (weights := Weights.from_json(record)).name == model]
+        return [(shard, weights[-1]) for shard in shards] if weights else []
+
+    return op.flat_map_batch(step_id, up, broadcast)
+
+
+def rule_events(step_id: str, up: Stream[Changes]) -> KeyedStream[RuleEvent]:
+    """What is to be told of changed rules and lists."""
+    return op.flat_map_batch(
+        step_id, up, lambda items: [(event.name, event) for item in items for event in item.events]
+    )
+
+
+def rule_points(step_id: str, up: KeyedStream[RuleEvent]) -> KeyedStream[list[Point]]:
+    """What was refused, counted."""
+
+    def count(items: list[tuple[str, RuleEvent]]) -> list[tuple[str, list[Point]]]:
+        points = [point for _, event in items if (point := event.to_point()) is not None]
+        return [(LIVE, points)] if points else []
+
+    return op.flat_map_batch(step_id, up, count)
+
+
 def decide(
-    step_id: str, up: KeyedStream[Featured], control: KeyedStream[Weights] | None, make: Callable[[], Decider]
+    step_id: str, up: KeyedStream[Featured], control: KeyedStream[Any], make: Callable[[], Decider], columns: int
 ) -> KeyedStream[DecidedBatch]:
-    """Judge every transaction with the rules and weights in force in its shard."""
-    both: KeyedStream[Any] = up if control is None else op.merge(f"{step_id}_and_control", up, control)
-    return op.stateful_batch(step_id, both, lambda state: logic.DecideLogic(make(), state))
+    """Judge every transaction with the rules, lists and weights in force in its shard."""
+    both: KeyedStream[Any] = op.merge(f"{step_id}_and_control", up, control)
+    return op.stateful_batch(step_id, both, lambda state: logic.DecideLogic(make(), state, columns))
 
 
 # Alerts

@@ -14,8 +14,8 @@ DLQ_MARGIN_BYTES = 65_536
 
 
 def wanted_topics(settings: Settings, partitions: int, replication: int) -> list[TopicSpec]:
-    """Every topic of the settings. What is one small ordered stream has one partition; the last word of rules and
-    models is kept by compaction."""
+    """Every topic of the settings. What is one small ordered stream has one partition; the last word of rules, lists
+    and models is kept by compaction."""
 
     def spec(name: str, count: int = partitions, **options: int | bool) -> TopicSpec:
         return TopicSpec(name, count, replication=replication, **options)  # type: ignore[arg-type]
@@ -24,6 +24,7 @@ def wanted_topics(settings: Settings, partitions: int, replication: int) -> list
         *(spec(topic) for topic in settings.transaction_topics),
         spec(settings.label_topic),
         spec(settings.rule_topic, 1, compacted=True),
+        spec(settings.list_topic, 1, compacted=True),
         spec(settings.model_topic, 1, compacted=True),
         spec(settings.alert_topic),
         spec(settings.model_event_topic, 1),

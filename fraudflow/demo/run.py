@@ -66,6 +66,7 @@ class Demo:
             *settings.transaction_topics,
             settings.label_topic,
             settings.rule_topic,
+            settings.list_topic,
             settings.alert_topic,
             settings.dlq_topic,
             settings.stats_topic,

@@ -8,9 +8,12 @@ import msgspec
 from operators.expressions import Namespace
 from operators.model.encoding import Encoder
 from operators.model.scoring import Reason, Scorer, Weights
-from operators.rules import SEVERITIES, CompiledRules, RuleSet, Severity, render
+from operators.rules import SEVERITIES, Changes, CompiledRules, RuleSet, RulesInForce, Severity, Start, render
+from operators.rules.in_force import State as RulesState
 from operators.transactions.records import Transaction
 
+VERSION = 2
+NOTHING = Start()
 Row = tuple[Any, ...]
 Verdict = Literal["allow", "review", "block"]
 VERDICTS: tuple[Verdict, ...] = ("allow", "review", "block")
@@ -79,14 +82,30 @@ class DecidedBatch(NamedTuple):
 
 
 class Decider:
-    """Rules and scorer of one shard. Its state is the rule set it was given and the newest weights it has seen."""
+    """Rules and scorer of one shard. Its state is what changed in the rules and lists, and the newest weights."""
 
-    def __init__(self, rules: RuleSet, namespace: Namespace, encoder: Encoder | None, thresholds: Thresholds) -> None:
-        self.rules: CompiledRules = rules.compile(namespace)
+    def __init__(
+        self,
+        rules: RuleSet,
+        namespace: Namespace,
+        encoder: Encoder | None,
+        thresholds: Thresholds,
+        start: Start = NOTHING,
+    ) -> None:
+        self.in_force = RulesInForce(rules, namespace, start)
         self.encoder = encoder
         self.thresholds = thresholds
         self.weights: Weights | None = None
         self.scorer = Scorer(None)
+
+    @property
+    def rules(self) -> CompiledRules:
+        """The rules in force."""
+        return self.in_force.compiled
+
+    def change(self, changes: Changes) -> None:
+        """Decide by the changed rules and lists from now on."""
+        self.in_force.apply(changes)
 
     def use(self, weights: Weights) -> None:
         """Score with these weights from now on; the last ones given are in force, whatever their version (a rollback
@@ -100,8 +119,9 @@ class Decider:
         scores = self.scorer.scores(inputs) if self.encoder else [None] * len(transactions)
         fired: dict[int, list[int]] = {}
         counts: dict[tuple[str, str], int] = {}
-        for index, number in self.rules.evaluate(transactions, rows):
-            rule = self.rules.rules[number]
+        in_force = self.rules
+        for index, number in in_force.evaluate(transactions, rows):
+            rule = in_force.rules[number]
             counts[rule.id, rule.severity] = counts.get((rule.id, rule.severity), 0) + 1
             if rule.mode == "active":
                 fired.setdefault(index, []).append(number)
@@ -143,10 +163,22 @@ class Decider:
         return Hit(rule.id, rule.version, rule.severity, rule.decision, message, evidence, rule.cooldown_ms)
 
     def snapshot(self) -> bytes:
-        """The weights in force, as the record of `fraud-models`."""
-        return b"" if self.weights is None else self.weights.to_json()
+        """Own format, versioned."""
+        weights = b"" if self.weights is None else self.weights.to_json()
+        return msgspec.msgpack.encode((VERSION, weights, self.in_force.state()))
 
     def restore(self, snapshot: bytes) -> None:
-        """Continue from what `snapshot` gave."""
-        if snapshot:
-            self.use(Weights.from_json(snapshot))
+        """Continue from what `snapshot` gave, also from format 1: the weights' record or nothing. Raises ValueError."""
+        if not snapshot:
+            return
+        if snapshot.startswith(b"{"):
+            weights, rules = snapshot, None
+        else:
+            version = msgspec.msgpack.decode(snapshot)[0]
+            if version != VERSION:
+                raise ValueError(f"decisions' state has format {version}, this program reads {VERSION}: start it anew")
+            _, weights, rules = msgspec.msgpack.decode(snapshot, type=tuple[int, bytes, RulesState])
+        if weights:
+            self.use(Weights.from_json(weights))
+        if rules is not None:
+            self.in_force.restore(rules)

@@ -2,6 +2,8 @@
 
 A missing value makes arithmetic missing and a comparison false; `not` of such a comparison is true. A division by zero,
 the logarithm of what is not positive and the square root of what is negative are missing. `missing(x)` asks.
+
+`x in list("name")` looks a text up in `_lists["name"]`, which holds until when (event time) each of its entries counts.
 """
 
 import ast
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from operators.expressions.language import Expression, Kind, Name, Namespace, UnknownName
+from operators.expressions.language import Expression, Kind, Name, Namespace, UnknownName, list_name
 
 Number = float | int | None
 
@@ -79,18 +81,18 @@ GLOBALS: Mapping[str, Any] = {
 """What generated code may see: pass a copy to `exec`."""
 
 
-def compile_source(expression: Expression, namespace: Namespace) -> Name:
-    """The expression as Python source over `t` and `f`.
+def compile_source(expression: Expression, namespace: Namespace, *, lists: bool = False) -> Name:
+    """The expression as Python source over `t` and `f`, and over `_lists` where `lists` may be asked.
 
     Raises ExpressionError where a name is unknown or the kinds do not fit (a text in arithmetic, a number in `and`).
     A result of kind boolean may be None only where a bare missing name is all there is; it counts as false.
     """
-    return _Compiler(expression, namespace).emit(expression.tree)
+    return _Compiler(expression, namespace, lists).emit(expression.tree)
 
 
-def compile_condition(expression: Expression, namespace: Namespace) -> str:
+def compile_condition(expression: Expression, namespace: Namespace, *, lists: bool = False) -> str:
     """Like `compile_source`, for an expression that must be a condition."""
-    result = compile_source(expression, namespace)
+    result = compile_source(expression, namespace, lists=lists)
     if result.kind != "boolean":
         raise expression.error(f"a condition is wanted, this is a {result.kind}", expression.tree)
     return result.code
@@ -99,9 +101,10 @@ def compile_condition(expression: Expression, namespace: Namespace) -> str:
 class _Compiler:
     """One walk over one expression; temporaries are numbered within it."""
 
-    def __init__(self, expression: Expression, namespace: Namespace) -> None:
+    def __init__(self, expression: Expression, namespace: Namespace, lists: bool) -> None:
         self.expression = expression
         self.namespace = namespace
+        self.lists = lists
         self.temporaries = 0
 
     def emit(self, node: ast.expr) -> Name:
@@ -156,6 +159,8 @@ class _Compiler:
         op = OPERATORS[type(operator)]
         left = self.emit(left_node)
         if op in ("in", "not in"):
+            if (name := list_name(right_node)) is not None:
+                return self.listed(op, left, name, left_node, right_node)
             return self.guarded(f"{{}} {op} {self.members(right_node, left.kind)}", left)
         right = self.emit(right_node)
         if left.kind != right.kind:
@@ -164,10 +169,21 @@ class _Compiler:
             raise self.expression.error(f"only numbers have an order; this is a {left.kind}", left_node)
         return self.guarded(f"{{}} {op} {{}}", left, right)
 
+    def listed(self, op: str, left: Name, name: str, left_node: ast.expr, right_node: ast.expr) -> str:
+        """Whether a text is in a named list at the transaction's own time; what is not in it counts until 0."""
+        if not self.lists:
+            raise self.expression.error("only a rule can ask a list", right_node)
+        if left.kind != "text":
+            raise self.expression.error(f"lists hold texts, this is a {left.kind}", left_node)
+        return self.guarded(f"_lists[{name!r}].get({{}}, 0) {'>' if op == 'in' else '<='} t.event_time", left)
+
     def members(self, node: ast.expr, kind: Kind) -> str:
         """The tuple behind `in`: constants of the kind that is looked for."""
         if not isinstance(node, ast.Tuple | ast.List):
-            raise self.expression.error('behind `in` stands a list of constants, such as ("FR", "DE")', node)
+            wanted = (
+                'behind `in` stands a list of constants, such as ("FR", "DE"), or a named one, such as list("trusted")'
+            )
+            raise self.expression.error(wanted, node)
         members = [self.emit(member) for member in node.elts]
         for member, element in zip(members, node.elts, strict=True):
             if not isinstance(element, ast.Constant | ast.UnaryOp) or member.kind != kind:
@@ -190,6 +206,8 @@ class _Compiler:
         return f"({' and '.join([*tests, template.format(*codes)])})"
 
     def call(self, node: ast.expr, function: str, arguments: list[ast.expr]) -> Name:
+        if function == "list":
+            raise self.expression.error("a list stands only behind `in`", node)
         if function in ("min", "max"):
             if not 2 <= len(arguments) <= 8:
                 raise self.expression.error(f"{function} takes 2 to 8 numbers", node)

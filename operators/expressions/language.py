@@ -7,8 +7,10 @@ that the caller did not offer. Length, depth and numbers are bounded.
 
 import ast
 import math
+import re
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Kind = Literal["number", "text", "boolean"]
@@ -17,6 +19,7 @@ MAX_LENGTH = 2_000
 MAX_DEPTH = 40
 MAX_NUMBER = 1e18
 FUNCTIONS = ("abs", "log", "max", "min", "missing", "round", "sqrt")
+LIST_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 class Name(NamedTuple):
@@ -58,11 +61,12 @@ class ExpressionError(ValueError):
 
 
 class Expression(NamedTuple):
-    """A parsed expression whose nodes are all allowed; its names are not resolved yet."""
+    """A parsed expression whose nodes are all allowed; its names are not resolved yet. `lists` are those it asks."""
 
     source: str
     tree: ast.expr
     names: tuple[str, ...]
+    lists: tuple[str, ...] = ()
 
     def error(self, message: str, node: ast.expr) -> ExpressionError:
         """An error placed at `node`."""
@@ -77,6 +81,7 @@ ALLOWED: tuple[type[ast.AST], ...] = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def parse(source: str) -> Expression:
     """Parse `source` and check its nodes; raises ExpressionError naming what is not allowed and where."""
     if not isinstance(source, str) or not source.strip():
@@ -102,7 +107,16 @@ def parse(source: str) -> Expression:
             node.col_offset = indent + len(flat.strip().encode()[: node.col_offset].decode(errors="ignore"))
     names: dict[str, None] = {}
     _check(tree, source, names, depth=1)
-    return Expression(source, tree, tuple(names))
+    lists = dict.fromkeys(name for node in ast.walk(tree) if (name := list_name(node)) is not None)
+    return Expression(source, tree, tuple(names), tuple(lists))
+
+
+def list_name(node: ast.AST) -> str | None:
+    """The name in `list("name")`; None for any other node."""
+    match node:
+        case ast.Call(func=ast.Name(id="list"), args=[ast.Constant(value=str(name))]):
+            return name
+    return None
 
 
 def _error(message: str, source: str, offset: int) -> ExpressionError:
@@ -130,6 +144,12 @@ def _check(node: ast.expr, source: str, names: dict[str, None], depth: int) -> N
                     source,
                     node.col_offset,
                 )
+        case ast.Call(func=ast.Name(id="list"), args=arguments, keywords=[]):
+            if not (len(arguments) == 1 and LIST_NAME.fullmatch(list_name(node) or "")):
+                wanted = (
+                    'list takes one name in quotes, such as list("trusted"): a letter, then letters, digits, _ . or -'
+                )
+                raise _error(wanted, source, node.col_offset)
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
             if function not in FUNCTIONS:
                 known = ", ".join(FUNCTIONS)

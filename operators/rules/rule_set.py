@@ -3,9 +3,11 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from types import CodeType
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,27 +20,54 @@ Verdict = Literal["review", "block"]
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PATH = re.compile(r"at `\$\.(\w+)")
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 Row = tuple[Any, ...]
 Evidence = dict[str, Any]
+Lists = MutableMapping[str, dict[str, int]]
+"""Named lists: each entry with the event time (ms) until which it counts, itself not included."""
 
 
 class RuleError(ValueError):
-    """A rule that is refused; the text names the rule, what is wrong and where."""
+    """A rule that is refused; the text names the rule, what is wrong and where. `field` is the field that is wrong."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One rule. `when` is an expression of `operators.expressions`; `message` may name features in braces."""
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whether a rule must fire at a transaction, given as its raw message. Of several in order: at the last.
+
+    `lists` are entries that hold for the example alone.
+    """
+
+    fires: bool
+    transaction: dict[str, Any] | None = None
+    transactions: tuple[dict[str, Any], ...] = ()
+    lists: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def messages(self) -> tuple[dict[str, Any], ...]:
+        return self.transactions if self.transaction is None else (self.transaction,)
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One rule. `when` is an expression of `operators.expressions`; `message` may name features in braces.
+
+    `examples` are for people and for `fraudflow rules check`; the flow does not run them.
+    """
 
     id: str
     when: str
-    version: int = 1
+    version: Annotated[int, msgspec.Meta(ge=1)] = 1
     severity: Severity = "medium"
     decision: Verdict = "review"
     cooldown: str = "0s"
     message: str = ""
     mode: Literal["active", "shadow"] = "active"
+    examples: tuple[Example, ...] = ()
 
     @property
     def cooldown_ms(self) -> int:
@@ -55,24 +84,37 @@ class RuleSet:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         for rule in rules:
-            if not ID.fullmatch(rule.id):
-                raise RuleError(f"rule id {rule.id!r}: wanted a letter, then up to 63 letters, digits, _ . or -")
-            try:
-                parse(rule.when)
-                parse_duration(rule.cooldown)
-            except ExpressionError as error:
-                raise RuleError(_refusal(rule, error)) from error
-            except ValueError as error:
-                raise RuleError(f"rule {rule.id!r}: cooldown: {error}") from error
+            check_rule(rule)
         doubled = sorted({rule.id for rule in rules if sum(rule.id == other.id for other in rules) > 1})
         if doubled:
             raise RuleError(f"more than one rule has the id {doubled[0]!r}")
         self.rules = tuple(rules)
         self.names = tuple(dict.fromkeys(name for rule in rules for name in rule.names))
 
-    def compile(self, namespace: Namespace) -> "CompiledRules":
-        """Compile against the known features; raises RuleError with the place of what is wrong."""
-        return CompiledRules(self, namespace)
+    def compile(self, namespace: Namespace, lists: Lists | None = None) -> "CompiledRules":
+        """Compile against the known features; raises RuleError with the place of what is wrong.
+
+        `lists` are looked at when rules are evaluated: what changes in them is in force at once.
+        """
+        return CompiledRules(self, namespace, lists)
+
+
+def check_rule(rule: Rule) -> None:
+    """What can be told of a rule by itself. Raises RuleError."""
+    if not ID.fullmatch(rule.id):
+        raise RuleError(f"rule id {rule.id!r}: wanted a letter, then up to 63 letters, digits, _ . or -", "id")
+    try:
+        parse(rule.when)
+        parse_duration(rule.cooldown)
+    except ExpressionError as error:
+        raise RuleError(_refusal(rule, error), "when") from error
+    except ValueError as error:
+        raise RuleError(f"rule {rule.id!r}: cooldown: {error}", "cooldown") from error
+    for number, example in enumerate(rule.examples, 1):
+        if (example.transaction is None) == (not example.transactions):
+            raise RuleError(
+                f"rule {rule.id!r}: example {number}: wanted either `transaction` or `transactions`", "examples"
+            )
 
 
 class CompiledRules:
@@ -81,24 +123,28 @@ class CompiledRules:
     A rule costs one inlined condition per event. The source is written from checked expressions only.
     """
 
-    def __init__(self, rule_set: RuleSet, namespace: Namespace) -> None:
+    def __init__(self, rule_set: RuleSet, namespace: Namespace, lists: Lists | None = None) -> None:
         self.rules = rule_set.rules
+        lists = {} if lists is None else lists
         lines = ["def evaluate(transactions, rows):", "    hits = []", "    hit = hits.append", "    i = 0"]
         lines.append("    for t, f in _zip(transactions, rows):")
         evidence = []
         for index, rule in enumerate(self.rules):
             try:
-                lines.append(f"        if {compile_condition(parse(rule.when), namespace)}: hit((i, {index}))")
+                expression = parse(rule.when)
+                lines.append(f"        if {compile_condition(expression, namespace, lists=True)}: hit((i, {index}))")
             except ExpressionError as error:
-                raise RuleError(_refusal(rule, error)) from error
+                raise RuleError(_refusal(rule, error), "when") from error
             try:
                 items = ", ".join(f"{name!r}: {namespace(name).code}" for name in rule.names)
             except UnknownName as error:
-                raise RuleError(f"rule {rule.id!r}: message: {error}") from error
+                raise RuleError(f"rule {rule.id!r}: message: {error}", "message") from error
+            for name in expression.lists:
+                lists.setdefault(name, {})
             evidence.append(f"lambda t, f: {{{items}}}")
         lines += ["        i += 1", "    return hits", f"evidence = [{', '.join(evidence)}]"]
-        scope: dict[str, Any] = {**GLOBALS, "_zip": zip}
-        exec("\n".join(lines), scope)
+        scope: dict[str, Any] = {**GLOBALS, "_zip": zip, "_lists": lists}
+        exec(_code("\n".join(lines)), scope)  # noqa: S102  written from checked expressions only
         self.evaluate: Callable[[Sequence[Transaction], Sequence[Row]], list[tuple[int, int]]] = scope["evaluate"]
         """(index of the transaction, index of the rule) for every hit, in order."""
         self._evidence: list[Callable[[Transaction, Row], Evidence]] = scope["evidence"]
@@ -106,6 +152,12 @@ class CompiledRules:
     def evidence(self, index: int, transaction: Transaction, row: Row) -> Evidence:
         """The value of each name that rule `index` uses, at this transaction."""
         return self._evidence[index](transaction, row)
+
+
+@lru_cache(maxsize=4)
+def _code(source: str) -> CodeType:
+    """Compiled once for all shards of a process, which come to the same source one after the other."""
+    return compile(source, "rules", "exec")
 
 
 def render(message: str, evidence: Mapping[str, Any]) -> str:
@@ -150,16 +202,21 @@ def load_rules(path: str | Path) -> RuleSet:
 
 def _rule(table: Mapping[str, Any], number: int) -> Rule:
     name = repr(table.get("id", f"number {number}"))
+    return rule_of(table, f"rule {name}")
+
+
+def rule_of(table: Mapping[str, Any], name: str) -> Rule:
+    """The rule in a table of TOML or an object of JSON. Raises RuleError, which begins with `name`."""
     unknown = [field for field in table if field not in Rule.__struct_fields__]
     if unknown:
         nearest = difflib.get_close_matches(unknown[0], Rule.__struct_fields__, n=2)
-        raise RuleError(
-            f"rule {name}: unknown field {unknown[0]!r}; wanted one of {', '.join(nearest or Rule.__struct_fields__)}"
-        )
+        wanted = ", ".join(nearest or Rule.__struct_fields__)
+        raise RuleError(f"{name}: unknown field {unknown[0]!r}; wanted one of {wanted}", unknown[0])
     try:
         return msgspec.convert(table, Rule)
     except msgspec.ValidationError as error:
-        raise RuleError(f"rule {name}: {error}") from error
+        field = PATH.search(str(error))
+        raise RuleError(f"{name}: {error}", field[1] if field else "") from error
 
 
 def _refusal(rule: Rule, error: ExpressionError) -> str:

@@ -23,6 +23,7 @@ TOPICS = {
     "TRANSACTION_TOPICS": "transactions",
     "LABEL_TOPIC": "fraud-labels",
     "RULE_TOPIC": "fraud-rules",
+    "LIST_TOPIC": "fraud-lists",
     "MODEL_TOPIC": "fraud-models",
     "ALERT_TOPIC": "fraud-alerts",
     "MODEL_EVENT_TOPIC": "fraud-model-events",
@@ -78,14 +79,13 @@ class Pipeline:
                 subprocess.run(initialise, cwd=ROOT, check=True, timeout=60)
             command += ["-r", str(self.recovery), "-s", "1", "-b", "0"]
         addresses = ";".join(f"127.0.0.1:{port}" for port in free_ports(processes))
-        self.processes = []
+        started = []
         with self.log.open("ab") as log:
             for number in range(processes):
                 member = ["-i", str(number), "-a", addresses] if processes > 1 else []
-                self.processes.append(
-                    subprocess.Popen([*command, *member], cwd=ROOT, env=environment, stdout=log, stderr=log)
-                )
-        return self.processes
+                started.append(subprocess.Popen([*command, *member], cwd=ROOT, env=environment, stdout=log, stderr=log))
+        self.processes = [*(process for process in self.processes if process.poll() is None), *started]
+        return started
 
     def wait(self, seconds: float = 60) -> list[int]:
         """The exit codes of all processes."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from operators.decisions.alerts import alert_id
 from operators.transactions.formats import REASONS
 from tests.integration.flow import by_rules, pipeline
 from tests.integration.plain import expected_rules
@@ -105,21 +106,58 @@ def test_more_workers_and_processes_give_the_same_alerts(kafka: Cluster, options
         assert by_rules(flow.alerts()) == expected(messages)
 
 
-def test_a_kill_in_the_middle_loses_no_alert(kafka: Cluster):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_kills_in_the_middle_lose_no_alert_and_repeat_none(kafka: Cluster, processes: int):
     messages = some_messages(3000)
     wanted = expected(messages)
     with pipeline(kafka, MODEL_FILE="") as flow:
         for part in range(3):
-            (process,) = flow.start(recover=True)
+            started = flow.start(recover=True, processes=processes)
             for start in range(part * 1000, part * 1000 + 1000, 250):
                 flow.send(messages[start : start + 250])
                 time.sleep(0.7)
-            process.kill()
-            process.wait()
-        flow.run(recover=True)
+            for process in started:
+                process.kill()
+                process.wait()
+        flow.run(recover=True, processes=processes)
         alerts = flow.alerts()
         assert by_rules(alerts) == wanted
-        assert len({alert["alert_id"] for alert in alerts}) == len(wanted)
+        assert len(alerts) == len(wanted)
+        assert {alert["alert_id"] for alert in alerts} == {alert_id(identity) for identity in wanted}
+
+
+def test_a_second_run_on_the_same_recovery_directory_is_refused(mock_kafka: Cluster):
+    with pipeline(mock_kafka, MODEL_FILE="") as flow:
+        (first,) = flow.start(recover=True)
+        flow.send(some_messages(50))
+        flow.wait_for("ALERT_TOPIC", 1)
+        (second,) = flow.start(recover=True)
+        assert second.wait(30) == 2
+        assert f"is in use by process {first.pid}" in flow.output()
+        assert first.poll() is None
+        first.terminate()
+        assert first.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"KEY_GROUPS": "32"}, "does not fit FRAUD_KEY_GROUPS"),
+        ({"KEY_GROUPS": "128"}, "does not fit FRAUD_KEY_GROUPS"),
+        ({"SHARDS": "16"}, "does not fit FRAUD_SHARDS"),
+        ({"TRANSACTION_TOPICS": "other"}, "does not fit FRAUD_TRANSACTION_TOPICS"),
+    ],
+)
+def test_state_that_does_not_fit_is_refused(mock_kafka: Cluster, changed: dict, said: str):
+    with pipeline(mock_kafka, MODEL_FILE="") as flow:
+        flow.send(some_messages(50))
+        flow.run(recover=True)
+        if "TRANSACTION_TOPICS" in changed:
+            changed = {"TRANSACTION_TOPICS": f"other-{flow.topics['TRANSACTION_TOPICS']}"}
+            mock_kafka.create_topic(changed["TRANSACTION_TOPICS"])
+        flow.start(recover=True, **changed)
+        assert flow.wait() == [2]
+        assert said in flow.output()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -143,7 +181,7 @@ def test_it_learns_from_labels_publishes_and_scores_with_exact_reasons(kafka: Cl
     chance = random.Random(5)
     history, labels = [], []
     for number in range(3000):
-        fraud = chance.random() < 0.2
+        fraud = chance.random() < 0.06
         amount = chance.uniform(500, 900) if fraud else chance.uniform(1, 200)
         message = {
             "customer_id": f"c{number}",
@@ -163,7 +201,7 @@ def test_it_learns_from_labels_publishes_and_scores_with_exact_reasons(kafka: Cl
         flow.send(history)
         flow.run(recover=True)
         models = flow.records("MODEL_TOPIC")
-        assert models[-1]["trained_on"]["frauds"] > 500
+        assert models[-1]["trained_on"]["frauds"] > 120
         assert [model["version"] for model in models] == list(range(1, len(models) + 1))
         flow.send(later)
         flow.run(recover=True)

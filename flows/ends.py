@@ -1,0 +1,98 @@
+"""Where the flow begins and ends: its sources and sinks, on Kafka and InfluxDB as the settings have them."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+from connectors.drain import Drain
+from connectors.influxdb import InfluxSink, LineQueue, Target
+from connectors.kafka import TopicProblem, missing_message, missing_topics
+from connectors.kafka_once import OnceSink
+from connectors.kafka_sink import KafkaSink, SharedProducer
+from connectors.kafka_source import KafkaSource, RawBatch
+from connectors.kafka_table import read_to_end
+from flows.settings import Settings
+from operators.rules import Start, known_name, start_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where messages come from."""
+
+    transactions: Source[RawBatch]
+    labels: Source[RawBatch]
+    rules: Source[RawBatch]
+    """The topics of rules and of lists."""
+    models: Source[RawBatch]
+
+
+@dataclass(frozen=True)
+class Sinks:
+    """Where results go: items `(key, records)` for Kafka, `(key, lines)` for InfluxDB (None: there is none)."""
+
+    alerts: Sink[Any]
+    dead_letters: Sink[Any]
+    models: Sink[Any]
+    model_events: Sink[Any]
+    stats: Sink[Any]
+    influx: Sink[Any] | None = None
+
+
+def kafka_ends(settings: Settings, drain: Drain, recovery: Path | None) -> tuple[Sources, Sinks]:
+    """Sources and sinks on Kafka, and on InfluxDB if the settings name one. With a recovery directory, which remembers
+    what was written, alerts are written once each. Raises TopicProblem, KafkaUnavailable."""
+    config = settings.kafka_config()
+    outputs = (settings.alert_topic, settings.dlq_topic, settings.model_topic, settings.model_event_topic)
+    inputs = (*settings.transaction_topics, settings.label_topic, settings.rule_topic, settings.list_topic)
+    wanted = (*inputs, *outputs, settings.stats_topic)
+    absent = missing_topics(config, wanted)
+    if absent:
+        raise TopicProblem(missing_message(absent, config))
+
+    producer = SharedProducer(config, delivery_timeout=settings.delivery_timeout / 1000)
+
+    def source(*topics: str, **options: Any) -> KafkaSource:
+        options |= {"drain": drain, "stop_at_end": settings.stop_at_end, "group": settings.kafka_group}
+        options |= {"lost_offsets": settings.lost_offsets}
+        return KafkaSource(config, topics, **options)
+
+    sources = Sources(
+        transactions=source(*settings.transaction_topics, start_from=settings.start_from),
+        labels=source(settings.label_topic, start_from=settings.start_from, control=True, read_first=True),
+        rules=source(settings.rule_topic, settings.list_topic, control=True, read_first=True),
+        models=source(settings.model_topic, control=True, read_first=True),
+    )
+    alerts: Sink[Any] = KafkaSink(producer, settings.alert_topic)
+    if recovery is not None:
+        alerts = OnceSink(producer, settings.alert_topic, config, recovery)
+    sinks = Sinks(
+        alerts=alerts,
+        dead_letters=KafkaSink(producer, settings.dlq_topic),
+        models=KafkaSink(producer, settings.model_topic),
+        model_events=KafkaSink(producer, settings.model_event_topic),
+        stats=KafkaSink(producer, settings.stats_topic),
+        influx=influx_sink(settings) if settings.influx_url else None,
+    )
+    return sources, sinks
+
+
+def kafka_start(settings: Settings) -> Start:
+    """The rules and lists that their topics hold now. Raises KafkaUnavailable."""
+    held = read_to_end(settings.kafka_config(), (settings.rule_topic, settings.list_topic))
+    start = start_of(held.batches, held.ends, known_name, settings.list_topic)
+    if held.batches:
+        log.info("%s", start)
+    return start
+
+
+def influx_sink(settings: Settings) -> InfluxSink:
+    """Into the bucket that the settings name; all measurements share one writer."""
+    token = settings.influx_token.get_secret_value()
+    target = Target(settings.influx_url, token, settings.influx_org, settings.influx_bucket)
+    return InfluxSink(LineQueue(target, deadline=settings.delivery_timeout / 1000))

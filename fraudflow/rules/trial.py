@@ -1,0 +1,122 @@
+"""Rule sets put through a history: what fires where, what is decided, what is sent after cooldowns."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fraudflow.evaluation.history import Labelled
+from operators.decisions.cooldown import Cooldown
+from operators.decisions.decide import VERDICTS, Decision, Hit, Verdict
+from operators.features.plan import Plan
+from operators.features.windows import Windows
+from operators.rules import SEVERITIES, RuleSet
+from operators.rules.changes import ListChange
+from operators.transactions.records import Transaction
+
+BATCH = 5_000
+"""Rows between two looks at the progress; nothing else depends on it."""
+
+ALLOW = VERDICTS.index("allow")
+Array = Any
+
+
+class History(NamedTuple):
+    """A history as columns, in event-time order. `fraud` is 1, 0, or -1 where it is not known."""
+
+    ids: list[str]
+    times: Array
+    amounts: Array
+    fraud: Array
+
+    @property
+    def days(self) -> float:
+        """How long it is; at least an hour."""
+        return max(float(self.times[-1] - self.times[0]), 3_600_000.0) / 86_400_000
+
+
+class Trial(NamedTuple):
+    """What one rule set did. `rows[rule]` are the rows at which it fires, shadow rules too; `verdicts` is what the
+    active rules decide on each row (an index of VERDICTS), `alerts` are the rows at which an alert is sent."""
+
+    rules: RuleSet
+    rows: list[Array]
+    verdicts: Array
+    alerts: Array
+
+
+def columns(history: Sequence[Labelled]) -> History:
+    """The columns of a history."""
+    return History(
+        [row.transaction.transaction_id for row in history],
+        np.array([row.transaction.event_time for row in history], dtype=np.int64),
+        np.array([row.transaction.amount for row in history], dtype=np.float64),
+        np.array([-1 if row.is_fraud is None else int(row.is_fraud) for row in history], dtype=np.int8),
+    )
+
+
+def run(
+    history: Sequence[Labelled],
+    rule_sets: Sequence[RuleSet],
+    lists: Sequence[ListChange],
+    allowed_lateness: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Trial]:
+    """Every rule set over the same windows, in one pass; `progress` is told the rows done. Raises RuleError.
+
+    The windows are those of the flow, so a rule fires exactly where it would have; the model has no say.
+    """
+    plan = Plan.of((name for rules in rule_sets for name in rules.names), allowed_lateness=allowed_lateness)
+    windows = [Windows(entity) for entity in plan.entities]
+    entries: dict[str, dict[str, int]] = {}
+    for change in lists:
+        if change.until is not None:
+            entries.setdefault(change.list, {})[change.value] = change.until
+    collectors = [_Collector(rules, plan, entries, len(history)) for rules in rule_sets]
+    for start in range(0, len(history), BATCH):
+        transactions = [row.transaction for row in history[start : start + BATCH]]
+        rows: list[tuple[Any, ...]] = [()] * len(transactions)
+        for number, window in enumerate(windows):
+            own = window.update(transactions)
+            rows = own if number == 0 else [row + more for row, more in zip(rows, own, strict=True)]
+        for collector in collectors:
+            collector.add(start, transactions, rows)
+        progress(start + len(transactions))
+    return [collector.trial() for collector in collectors]
+
+
+class _Collector:
+    """What one rule set does, batch by batch."""
+
+    def __init__(self, rules: RuleSet, plan: Plan, lists: dict[str, dict[str, int]], size: int) -> None:
+        self.rules = rules
+        self.compiled = rules.compile(plan.name, lists)
+        self.rows: list[list[int]] = [[] for _ in rules.rules]
+        self.verdicts = np.zeros(size, dtype=np.int8)
+        self.alerts: list[int] = []
+        self.cooldown = Cooldown()
+        # Without its evidence: nobody reads these.
+        self.hits = [Hit(r.id, r.version, r.severity, r.decision, "", {}, r.cooldown_ms) for r in rules.rules]
+        self.cooled = any(rule.cooldown_ms for rule in rules.rules)
+
+    def add(self, start: int, transactions: Sequence[Transaction], rows: Sequence[tuple[Any, ...]]) -> None:
+        active: dict[int, list[int]] = {}
+        for index, number in self.compiled.evaluate(transactions, rows):
+            self.rows[number].append(start + index)
+            if self.rules.rules[number].mode == "active":
+                active.setdefault(index, []).append(number)
+        for index, numbers in active.items():
+            hits = [self.hits[number] for number in numbers]
+            verdict = max((hit.decision for hit in hits), key=VERDICTS.index)
+            self.verdicts[start + index] = VERDICTS.index(verdict)
+            if not self.cooled or self.cooldown.apply([_decision(transactions[index], verdict, hits)]):
+                self.alerts.append(start + index)
+
+    def trial(self) -> Trial:
+        rows = [np.array(found, dtype=np.int64) for found in self.rows]
+        return Trial(self.rules, rows, self.verdicts, np.array(self.alerts, dtype=np.int64))
+
+
+def _decision(transaction: Transaction, verdict: Verdict, hits: list[Hit]) -> Decision:
+    severity = max((hit.severity for hit in hits), key=SEVERITIES.index)
+    return Decision(transaction, verdict, severity, None, "allow", None, hits, [], 0)

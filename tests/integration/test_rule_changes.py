@@ -1,0 +1,236 @@
+"""Rules and lists changed under load, with two processes: every decision is explained by a version in force."""
+
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from confluent_kafka import Producer
+
+from tests.integration.flow import Pipeline, by_rules, pipeline
+from tests.servers.kafka import Cluster
+
+RULES = """
+[[rule]]
+id = "huge"
+when = "amount > 900"
+[[rule]]
+id = "probe"
+when = 'amount > 500 and count_1m > 0 and user_id not in list("trusted")'
+[[rule]]
+id = "listed"
+when = 'user_id in list("blocked")'
+severity = "critical"
+decision = "block"
+"""
+SETTLE_S = 1.5
+"""After so long a change is in force in every shard; tests run beside others."""
+
+Versions = dict[str, int]
+"""The version of each rule that fires."""
+
+
+class Phase(NamedTuple):
+    """A message, and what every transaction must give once it is in force."""
+
+    topic: str
+    key: str
+    value: Any
+    event: str
+    fires: Callable[[str, float], Versions]
+
+
+def versions(user: str, amount: float, *, probe: tuple[int, float], trusted: str = "", blocked: str = "") -> Versions:
+    """What fires, said plainly: version and limit of `probe` (version 0: it is a shadow), who is on which list."""
+    version, limit = probe
+    fired = {"huge": 1} if amount > 900 else {}
+    if version and amount > limit and user != trusted:
+        fired["probe"] = version
+    if user == blocked:
+        fired["listed"] = 1
+    return fired
+
+
+def with_small(fired: Versions, amount: float) -> Versions:
+    return fired | ({"small": 1} if amount < 20 else {})
+
+
+def without_huge(fired: Versions) -> Versions:
+    return {rule: version for rule, version in fired.items() if rule != "huge"}
+
+
+PROBE = {"id": "probe", "when": 'amount > 300 and user_id not in list("trusted")'}
+V1, V2 = {"probe": (1, 500.0)}, {"probe": (2, 300.0)}
+TRUST, BLOCK = {"trusted": "u3"}, {"trusted": "u3", "blocked": "u5"}
+SHADOW = {"probe": (0, 0.0), **BLOCK}
+
+SESSION = [
+    Phase("RULE_TOPIC", "probe", {**PROBE, "version": 2}, "rule_changed", lambda u, a: versions(u, a, **V2)),
+    Phase("RULE_TOPIC", "probe", b"{nonsense", "rule_refused", lambda u, a: versions(u, a, **V2)),
+    Phase("RULE_TOPIC", "probe", {"when": "amont > 1"}, "rule_refused", lambda u, a: versions(u, a, **V2)),
+    Phase("LIST_TOPIC", "trusted/u3", {"list": "trusted", "value": "u3"}, "list_changed",
+          lambda u, a: versions(u, a, **V2, **TRUST)),
+    Phase("LIST_TOPIC", "blocked/u5", {"list": "blocked", "value": "u5", "expires_at": "2999-01-01T00:00:00Z"},
+          "list_changed", lambda u, a: versions(u, a, **V2, **BLOCK)),
+    Phase("RULE_TOPIC", "small", {"when": "amount < 20"}, "rule_changed",
+          lambda u, a: with_small(versions(u, a, **V2, **BLOCK), a)),
+    Phase("RULE_TOPIC", "wide", {"when": "count_5m > 0 and amount > 990"}, "rule_refused",
+          lambda u, a: with_small(versions(u, a, **V2, **BLOCK), a)),
+    Phase("RULE_TOPIC", "probe", {**PROBE, "version": 3, "mode": "shadow"}, "rule_changed",
+          lambda u, a: with_small(versions(u, a, **SHADOW), a)),
+    Phase("RULE_TOPIC", "huge", None, "rule_changed",
+          lambda u, a: with_small(without_huge(versions(u, a, **SHADOW)), a)),
+    Phase("RULE_TOPIC", "small", b"", "rule_changed", lambda u, a: without_huge(versions(u, a, **SHADOW))),
+]  # fmt: skip
+
+
+def after_restart(user: str, amount: float) -> Versions:
+    """The last of the session, and the rule that needed a window."""
+    fired = SESSION[-1].fires(user, amount)
+    return fired | ({"wide": 1} if amount > 990 else {})
+
+
+class Load(threading.Thread):
+    """Sends transactions of few users without a pause, and knows when each was sent."""
+
+    def __init__(self, flow: Pipeline, name: str) -> None:
+        super().__init__(daemon=True)
+        self.flow, self.name_of = flow, name
+        self.sent: list[tuple[str, str, float, float]] = []
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        chance = random.Random(11)
+        producer = Producer({"bootstrap.servers": self.flow.kafka.bootstrap, "linger.ms": 1})
+        while not self.over.is_set():
+            for _ in range(5):
+                user, amount = f"u{chance.randrange(12)}", round(chance.uniform(0, 1000), 2)
+                identity = f"{self.name_of}-{len(self.sent)}"
+                at = datetime.now(UTC).isoformat()
+                message = {"userId": user, "amount": amount, "timestamp": at, "transaction_id": identity}
+                self.sent.append((identity, user, amount, time.time()))
+                producer.produce(self.flow.topics["TRANSACTION_TOPICS"], orjson.dumps(message), user.encode())
+            producer.poll(0)
+            time.sleep(0.02)
+        assert producer.flush(30) == 0
+
+    def finish(self) -> None:
+        self.over.set()
+        self.join(40)
+
+
+def publish(flow: Pipeline, topic: str, key: str, value: Any) -> None:
+    producer = Producer({"bootstrap.servers": flow.kafka.bootstrap, "linger.ms": 1})
+    data = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
+    producer.produce(flow.topics[topic], data, key.encode())
+    assert producer.flush(30) == 0
+
+
+def fired_versions(alerts: list[dict[str, Any]]) -> dict[str, Versions]:
+    return {alert["transaction_id"]: {rule["id"]: rule["version"] for rule in alert["rules"]} for alert in alerts}
+
+
+def check_explained(
+    load: Load, actual: dict[str, Versions], phases: list[tuple[float, Callable[[str, float], Versions]]]
+) -> set[int]:
+    """Each transaction has what some phase says that can be in force for it; for a user phases only go forward."""
+    reached: dict[str, int] = defaultdict(int)
+    used = set()
+    for identity, user, amount, sent in load.sent:
+        settled = max((i for i, (began, _) in enumerate(phases) if began + SETTLE_S <= sent), default=0)
+        # What was on its way when a message came may be judged by the new set already.
+        latest = max(i for i, (began, _) in enumerate(phases) if began <= sent + 2 * SETTLE_S)
+        possible = range(max(settled, reached[user]), latest + 1)
+        fitting = [i for i in possible if phases[i][1](user, amount) == actual.get(identity, {})]
+        assert fitting, (identity, user, amount, actual.get(identity), list(possible))
+        reached[user] = fitting[0]
+        used.add(fitting[0])
+    return used
+
+
+def test_every_alert_is_explained_by_a_version_in_force(kafka: Cluster, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    with pipeline(kafka, MODEL_FILE="", RULES_FILE=str(rules)) as flow:
+        started = flow.start(processes=2, recover=True)
+        load = Load(flow, "a")
+        phases = [(0.0, lambda user, amount: versions(user, amount, **V1))]
+        load.start()
+        flow.wait_for("ALERT_TOPIC", 20)
+        for number, phase in enumerate(SESSION, 1):
+            phases.append((time.time(), phase.fires))
+            publish(flow, phase.topic, phase.key, phase.value)
+            flow.wait_for("MODEL_EVENT_TOPIC", number)
+            time.sleep(SETTLE_S + 0.5)
+        load.finish()
+        phases.append((time.time(), after_restart))
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        assert flow.wait(30) == [0, 0], flow.output()
+        flow.run(processes=2, recover=True)  # what the drain left in the topic is judged after the restart
+        used = check_explained(load, fired_versions(flow.alerts()), phases)
+        assert len(used) >= 7  # phases that change nothing can't be told from the one before
+        events = flow.records("MODEL_EVENT_TOPIC")
+        named = {phase.key.partition("/")[0] for phase in SESSION}
+        assert {event.get("rule") or event["list"] for event in events} == named
+        assert sorted(event["event"] for event in events) == sorted(phase.event for phase in SESSION)
+
+        # A restart has the rules that were in force, and the one that needed a window.
+        before = set(fired_versions(flow.alerts()))
+        more = Load(flow, "b")
+        more.start()
+        time.sleep(1.5)
+        more.finish()
+        flow.run(workers=2, recover=True)
+        fired = {id: rules for id, rules in fired_versions(flow.alerts()).items() if id not in before}
+        assert fired == {id: found for id, user, amount, _ in more.sent if (found := after_restart(user, amount))}
+        assert any("wide" in rules for rules in fired.values())
+        assert len(flow.records("MODEL_EVENT_TOPIC")) == len(SESSION)
+        rejected = [record for record in flow.records("STATS_TOPIC") if record["tags"].get("reason") == "rule_refused"]
+        assert sum(record["fields"]["rejected"] for record in rejected) == 3
+
+
+def message(identity: str, amount: float, user: str = "u1") -> dict[str, Any]:
+    at = datetime.now(UTC).isoformat()
+    return {"userId": user, "amount": amount, "timestamp": at, "transaction_id": identity}
+
+
+@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"processes": 2}], ids=str)
+def test_with_an_end_the_topics_rules_are_in_force_from_the_first_transaction(
+    kafka: Cluster, tmp_path: Path, options: dict[str, int]
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    with pipeline(kafka, MODEL_FILE="", RULES_FILE=str(rules)) as flow:
+        flow.send([message(f"t{i}", 10.0 * i, f"u{i}") for i in range(100)])
+        publish(flow, "RULE_TOPIC", "probe", {"version": 2, "when": "count_2h_by_format > 0 and amount > 700"})
+        publish(flow, "RULE_TOPIC", "huge", None)
+        publish(flow, "LIST_TOPIC", "blocked/u7", {"list": "blocked", "value": "u7"})
+        flow.run(**options)
+        wanted = {f"t{i}": {"probe"} for i in range(71, 100)} | {"t7": {"listed"}}
+        assert by_rules(flow.alerts()) == wanted
+        events = flow.records("MODEL_EVENT_TOPIC")
+        assert sorted(event["event"] for event in events) == ["list_changed", "rule_changed", "rule_changed"]
+
+
+def test_a_kill_keeps_what_was_in_force(mock_kafka: Cluster, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    with pipeline(mock_kafka, MODEL_FILE="", RULES_FILE=str(rules)) as flow:
+        (process,) = flow.start(recover=True)
+        publish(flow, "RULE_TOPIC", "probe", {"version": 2, "when": "amount > 5"})
+        publish(flow, "RULE_TOPIC", "probe", b"nonsense")
+        flow.wait_for("MODEL_EVENT_TOPIC", 2)
+        time.sleep(2.5)
+        process.kill()
+        process.wait()
+        flow.send([message("t1", 6)])
+        flow.run(recover=True)
+        assert fired_versions(flow.alerts()) == {"t1": {"probe": 2}}
