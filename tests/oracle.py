@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from operators.features.labels import Labelled
 from operators.features.names import AMOUNTS, Feature
 from operators.transactions.records import Transaction
 
@@ -15,23 +16,58 @@ from operators.transactions.records import Transaction
 class Oracle:
     """All events of an entity, in the order in which they came."""
 
-    def __init__(self, features: Sequence[Feature], allowed_lateness: int) -> None:
+    def __init__(self, features: Sequence[Feature], allowed_lateness: int, key_field: str = "user_id") -> None:
         self.features = features
+        self.key_field = features[0].key_field if features else key_field
         self.allowed_lateness = allowed_lateness
         self.events: dict[Any, list[Transaction]] = {}
+        self.labels: dict[Any, list[Labelled]] = {}
 
     def add(self, event: Transaction) -> tuple[dict[str, Any], bool]:
         """The values of every feature for the event, and whether it was too late for them to be promised."""
-        key = getattr(event, self.features[0].key_field)
+        key = getattr(event, self.key_field)
         if key is None:
             return {feature.name: None for feature in self.features}, False
         earlier = self.events.setdefault(key, [])
         late = bool(earlier) and event.event_time < max(e.event_time for e in earlier) - self.allowed_lateness
         earlier.append(event)
+        return self.values_at(event, earlier), late
+
+    def repeat_of(self, event: Transaction) -> Transaction | None:
+        """The event that this one repeats: the same id and key, within the allowed lateness; the first by time."""
+        earlier = self.events.get(getattr(event, self.key_field), [])
+        same = [e for e in earlier if e.transaction_id == event.transaction_id]
+        near = [e for e in same if abs(e.event_time - event.event_time) <= self.allowed_lateness]
+        return min(near, key=lambda e: e.event_time, default=None)
+
+    def values_at(self, event: Transaction, events: Sequence[Transaction]) -> dict[str, Any]:
+        """The values of every feature at one of the events of its key, as of now."""
         # Sorted by time; the sort is stable, so events with one time keep the order in which they came.
-        past = sorted((e for e in earlier if e.event_time <= event.event_time), key=lambda e: e.event_time)
-        assert past[-1] is event
-        return {feature.name: value_of(feature, event, past) for feature in self.features}, late
+        by_time = sorted(events, key=lambda e: e.event_time)
+        past = by_time[: next(i for i, e in enumerate(by_time, 1) if e is event)]
+        labels = self.labels.get(getattr(event, self.key_field), [])
+        return {
+            feature.name: label_value(feature, event.event_time, labels)
+            if feature.of_labels
+            else value_of(feature, event, past)
+            for feature in self.features
+        }
+
+    def label(self, label: Labelled) -> None:
+        """What became known of a transaction."""
+        self.labels.setdefault(label.key, []).append(label)
+
+
+def label_value(feature: Feature, now: int, labels: Sequence[Labelled]) -> Any:
+    """Of the labels that arrived before `now`."""
+    assert feature.window is not None
+    arrived = sorted((label for label in labels if label.arrives_at < now), key=lambda label: label.arrives_at)
+    if feature.window.kind == "trailing":
+        arrived = [label for label in arrived if label.arrives_at >= now - feature.window.length]
+    elif feature.window.kind == "last":
+        arrived = arrived[-feature.window.length :]
+    frauds = sum(label.is_fraud for label in arrived)
+    return frauds if feature.aggregate == "fraud_count" else (frauds + 0.01 * 10) / (len(arrived) + 10)
 
 
 def value_of(feature: Feature, event: Transaction, past: list[Transaction]) -> Any:

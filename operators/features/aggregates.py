@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from math import asin, cos, radians, sin, sqrt
 from typing import Final
 
-from operators.features.layout import SQUARE_BITS, code, decode
+from operators.features.layout import code, decode
 
 UNIT: Final = 10_000
 """Amounts are whole numbers of 1/10000 inside: sums are exact and do not depend on the order of events."""
@@ -46,22 +46,26 @@ def mean(total: int, count: int) -> float | None:
     return total / (UNIT * count) if count else None
 
 
-def std(count: int, total: int, low: int, high: int) -> float | None:
-    """The sample standard deviation (divisor n - 1), from exact sums; missing below two events."""
-    if count < 2:
-        return None
-    squares = (high << SQUARE_BITS) + low
-    return sqrt((count * squares - total * total) / (count * (count - 1))) / UNIT
+def least(values: Iterable[int]) -> int:
+    """The minimum of the known values, 0 where none is known."""
+    return min(filter(None, values), default=0)
 
 
-def least(values: Iterable[int]) -> float | None:
-    """The minimum of known values."""
-    return amount(min(filter(None, values), default=0))
+def most(values: Iterable[int]) -> int:
+    """The maximum of the known values, 0 where none is known."""
+    return max(filter(None, values), default=0)
 
 
-def most(values: Iterable[int]) -> float | None:
-    """The maximum of known values."""
-    return amount(max(filter(None, values), default=0))
+def least_at(values: "array[int]") -> int:
+    """Which of the values is the least of the known ones, from 1; 0 where none is known."""
+    least = min(filter(None, values), default=0)
+    return values.index(least) + 1 if least else 0
+
+
+def most_at(values: "array[int]") -> int:
+    """Which of the values is the greatest of the known ones, from 1; 0 where none is known."""
+    most = max(filter(None, values), default=0)
+    return values.index(most) + 1 if most else 0
 
 
 def distinct_ever(values: Iterable[int], seen: list[set[int]] | None, number: int) -> int:

@@ -1,7 +1,8 @@
-"""What is kept beside a log for windows of many events, so that a busy key costs no more at each event than a quiet one.
+"""What is kept beside a log for windows of many events: a busy key costs no more at each event than a quiet one.
 
-Derived from the log and never part of the state. It follows the window of the latest event, by indexes that `trimmed`
-and `inserted` keep right; a step is paid for by the events that enter and leave.
+Derived from the log and never part of the state. It follows the window of the latest event, by places in the log that
+`trimmed` and `inserted` keep right; a step is paid for by the events that enter and leave. A window from `low` to
+`high` holds the records after `low`, up to and with `high`.
 """
 
 from array import array
@@ -17,51 +18,52 @@ BUSY_FROM: Final = 64
 class Counter:
     """How often each known value of a column is in the window."""
 
-    def __init__(self, column: int) -> None:
+    def __init__(self, size: int, column: int) -> None:
+        self.size = size
         self.column = column
         self.counts: dict[int, int] = {}
-        self.lo = self.hi = 0
+        self.low = self.high = 0
 
-    def distinct(self, log: Log, shift: int, lo: int, hi: int) -> int:
-        """How many different known values are in the window from `lo` to `hi`."""
-        self._move(log, shift, lo, hi)
+    def distinct(self, log: Log, low: int, high: int) -> int:
+        """How many different known values are in the window."""
+        self._move(log, low, high)
         return len(self.counts)
 
-    def has(self, log: Log, shift: int, lo: int, hi: int, value: int) -> bool:
+    def has(self, log: Log, low: int, high: int, value: int) -> bool:
         """Whether the value is in the window."""
-        self._move(log, shift, lo, hi)
+        self._move(log, low, high)
         return value in self.counts
 
-    def trimmed(self, events: int, first: int) -> None:
-        """So many events left the log, which begins at `first`."""
-        self.lo -= events
-        self.hi = self.hi - events if self.lo >= first else 0
+    def trimmed(self, by: int, first: int) -> None:
+        """The records moved to the front by this much; the log begins at `first`."""
+        self.low -= by
+        self.high = self.high - by if self.low >= first else 0
 
-    def inserted(self, i: int, value: int) -> None:
-        """An event was entered at `i`, before the end."""
-        if i < self.lo:
-            self.lo += 1
-            self.hi += 1
-        elif i < self.hi:
-            self.hi += 1
+    def inserted(self, place: int, value: int) -> None:
+        """A record was put in at `place`, before the last."""
+        if place <= self.low:
+            self.low += self.size
+            self.high += self.size
+        elif place <= self.high:
+            self.high += self.size
             if value:
                 self.counts[value] = self.counts.get(value, 0) + 1
 
-    def _move(self, log: Log, shift: int, lo: int, hi: int) -> None:
-        counts = self.counts
-        if not self.hi or lo - self.lo > hi - lo or lo < self.lo or hi < self.hi:
+    def _move(self, log: Log, low: int, high: int) -> None:
+        counts, k, size = self.counts, self.column, self.size
+        if not self.high or low - self.low > high - low or low < self.low or high < self.high:
             counts.clear()
-            self.lo = self.hi = lo
-        for value in log[self.hi + shift : hi + shift]:
+            self.low = self.high = low
+        for value in log[self.high + size + k : high + k + 1 : size]:
             if value:
                 counts[value] = counts.get(value, 0) + 1
-        for value in log[self.lo + shift : lo + shift]:
+        for value in log[self.low + size + k : low + k + 1 : size]:
             if value:
                 if counts[value] == 1:
                     del counts[value]
                 else:
                     counts[value] -= 1
-        self.lo, self.hi = lo, hi
+        self.low, self.high = low, high
 
 
 class Extreme:
@@ -71,49 +73,51 @@ class Extreme:
     Computing 13, 2006; here the beaten ones are found by bisection, so that no single event pays for many.
     """
 
-    def __init__(self, column: int, sign: int) -> None:
+    def __init__(self, size: int, column: int, sign: int) -> None:
         """`sign` is 1 for the minimum, -1 for the maximum."""
+        self.size = size
         self.column = column
         self.sign = sign
         self.values: list[int] = []
         self.at = array("q")
         self.offset = 0
-        self.hi = 0
+        self.high = 0
 
-    def value(self, log: Log, shift: int, lo: int, hi: int) -> int:
-        """The extreme own value of the window from `lo` to `hi`; 0 where none is known."""
-        values, at = self.values, self.at
-        if self.hi < lo or hi < self.hi:
+    def place(self, log: Log, low: int, high: int) -> int:
+        """The place of the extreme of the window; 0 where none is known."""
+        values, at, k, size = self.values, self.at, self.column, self.size
+        if self.high < low or high < self.high:
             values.clear()
             del at[:]
-            self.hi = lo
-        for i, value in enumerate(log[self.hi + shift : hi + shift], self.hi + self.offset):
+            self.high = low
+        new = log[self.high + size + k : high + k + 1 : size]
+        for i, value in enumerate(new, 1):
             if value:
                 beaten = bisect_left(values, self.sign * value)
                 del values[beaten:], at[beaten:]
                 values.append(self.sign * value)
-                at.append(i)
-        self.hi = hi
-        start = bisect_left(at, lo + self.offset)
-        result = self.sign * values[start] if start < len(values) else 0
+                at.append(self.high + self.offset + i * size)
+        self.high = high
+        start = bisect_left(at, low + size + self.offset)
+        result = at[start] - self.offset if start < len(values) else 0
         if start > BUSY_FROM and start > len(values) // 2:
             del values[:start], at[:start]
         return result
 
-    def trimmed(self, events: int, first: int) -> None:
-        """So many events left the log, which begins at `first`."""
-        self.offset += events
-        self.hi -= events
+    def trimmed(self, by: int, first: int) -> None:
+        """The records moved to the front by this much; the log begins at `first`."""
+        self.offset += by
+        self.high -= by
 
-    def inserted(self, i: int, value: int) -> None:
-        """An event was entered at `i`, before the end."""
-        if i >= self.hi:
+    def inserted(self, place: int, value: int) -> None:
+        """A record was put in at `place`, before the last."""
+        if place > self.high:
             return
-        self.hi += 1
-        later = bisect_left(self.at, i + self.offset)
-        self.at[later:] = array("q", [other + 1 for other in self.at[later:]])
+        self.high += self.size
+        later = bisect_left(self.at, place + self.offset)
+        self.at[later:] = array("q", [other + self.size for other in self.at[later:]])
         beats = self.sign * value
         if value and (later == len(self.values) or beats < self.values[later]):
             beaten = bisect_left(self.values, beats, 0, later)
             self.values[beaten:later] = [beats]
-            self.at[beaten:later] = array("q", [i + self.offset])
+            self.at[beaten:later] = array("q", [place + self.offset])

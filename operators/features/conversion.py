@@ -1,22 +1,21 @@
 """A log of an older plan made into one of the present plan: what is there stays, what follows from it is derived, and
 what the old plan did not keep is missing for the events of then."""
 
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
 from operators.features.layout import (
-    BASE,
     DROPPED,
-    END,
-    LIMIT,
+    FIXED_SLOTS,
     SQUARE_BITS,
     Column,
     Layout,
     Log,
     code,
+    columns_of,
     decode,
+    log_of,
     own_column,
 )
 from operators.features.logs import Logs
@@ -27,62 +26,77 @@ class Conversion:
     """From the plan that a state's header tells of to that of `logs`."""
 
     def __init__(self, header: Mapping[str, Any], logs: Logs) -> None:
+        self.header = header
         self.logs = logs
         self.layout: Layout = logs.layout
         self.first: int = header["first"]
         self.columns = {name: k for k, name in enumerate(header["columns"], 1)}
-        self.extremes = {tuple(extreme): slot for slot, extreme in enumerate(header["extremes"], DROPPED + 1)}
+        self.size = 1 + len(self.columns)
+        self.extremes = {tuple(extreme): slot for slot, extreme in enumerate(header["extremes"], FIXED_SLOTS)}
         squares = [str(column) for column in self.layout.columns if column.content == "low"]
         # Totals of all time must be of the same events: where a new one starts now, all start from the log.
         self.totals: bool = header["ever"] and self.layout.ever and all(name in self.columns for name in squares)
 
     def __call__(self, old: Log) -> Log:
         """The new log. The old one is left as it is."""
-        layout, first = self.layout, self.layout.first
-        count = old[END] - self.first
-        capacity = old[LIMIT] - self.first
+        layout = self.layout
 
         def stored(column: Column) -> list[int] | None:
             k = self.columns.get(str(column))
-            if k is None:
-                return None
-            start = self.first + k * capacity + k - 1
-            return old[start : start + count + (column.kind != "own")].tolist()
+            return None if k is None else old[self.first + k :: self.size].tolist()
 
-        times = old[self.first : old[END]].tolist()
-        parts = [times]
-        for column in layout.columns:
-            entries = self._entries(column, times, stored)
-            parts.append([*entries, 0] if column.kind == "own" else entries)  # own values have a spare place
-        header = [0] * first
-        header[BASE] = old[BASE]
+        times = old[self.first :: self.size].tolist()
+        columns = [times, *(self._entries(column, times, stored) for column in layout.columns)]
+        header = [0] * layout.first  # the next event finds that the log has no room left, and trims it
         header[DROPPED] = old[DROPPED] if self.totals else 0
         for extreme, slot in layout.extreme_slots.items():
             header[slot] = old[self.extremes[extreme]] if extreme in self.extremes else 0
-        for kind in "Iq":
-            try:
-                new = self.logs.joined(array(kind, header), first, [array(kind, part) for part in parts])
-            except OverflowError:
-                continue
-            self.logs.set_heads(new)
-            return new
-        raise OverflowError("a stored amount does not fit into a log")
+        new = log_of(header, columns)
+        self.logs.set_heads(new)
+        return new
+
+    def started(self, newest: int) -> dict[str, int]:
+        """Since when the features have events that have not had them from the start; `newest` is the latest event."""
+        old: dict[str, int] = self.header["started"]
+        since: int = self.header["since"] or newest
+        kept = max(since, newest - self.header["kept"])
+        started = {}
+        for feature in self.layout.plan.features:
+            if feature.name in self.header["features"]:
+                begin = old.get(feature.name, since)
+            else:
+                begin = newest
+                if feature.of_labels and self.header["labels_kept"] is not None:
+                    begin = max(since, newest - self.header["labels_kept"])
+                elif not feature.of_labels and all(map(self._is_known, columns_of(feature))):
+                    begin = kept
+            if begin > since:
+                started[feature.name] = begin
+        return started
+
+    def _is_known(self, column: Column) -> bool:
+        """Whether the old logs tell what the column would hold."""
+        own = column._replace(kind="own")
+        amount = column.field == "amount"  # its sums are always there, and all else can be made of them
+        return amount or str(column) in self.columns or (column.kind != "own" and str(own) in self.columns)
 
     def _entries(self, column: Column, times: Sequence[int], stored: Callable[[Column], list[int] | None]) -> list[int]:
+        """The column for every record, the first one too, which is no event."""
         entries = stored(column)
         if entries is not None:
             if column.kind == "sum" and not self.totals:
                 return [entry - entries[0] for entry in entries]
             return entries
+        nothing = [0] * len(times)
         if column.kind == "own":
             values = self._values(column.field, stored) if column.content == "value" else None
-            return values or [0] * len(times)
+            return values or nothing
         if column.kind == "sum":
-            values = self._values(column.field, stored) or [0] * len(times)
-            return [0, *accumulate(_part(column.content, value) for value in values)]
-        own = stored(column._replace(kind="own")) or self._values(column.field, stored) or [0] * len(times)
+            values = self._values(column.field, stored) or nothing
+            return [0, *accumulate(_part(column.content, value) for value in values[1:])]
+        own = stored(column._replace(kind="own")) or self._values(column.field, stored) or nothing
         carried = [0]
-        for time, value in zip(times, own, strict=True):
+        for time, value in zip(times[1:], own[1:], strict=True):
             carried.append((time if column.kind == "carry_time" else value) if value else carried[-1])
         return carried
 
@@ -97,7 +111,7 @@ class Conversion:
             return values
         units = [after - before for before, after in pairwise(sums)]
         is_known = [after - before for before, after in pairwise(known)] if known else [1] * len(units)
-        return [code(unit) if there else 0 for unit, there in zip(units, is_known, strict=True)]
+        return [0, *(code(unit) if there else 0 for unit, there in zip(units, is_known, strict=True))]
 
 
 def _part(content: str, value: int) -> int:

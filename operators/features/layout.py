@@ -1,31 +1,29 @@
-"""How the events of one key lie in one array: a header, the times, then a column for each thing that features ask of.
+"""How the events of one key lie in one array: a header, then a record for each event, the oldest first.
 
-    [ end, limit, base, dropped, extremes…, heads…, 0 | times | column 1 | column 2 | … ]
+    trim at, dropped, extremes…, found…, heads… | time, column 1, column 2, … | time, column 1, column 2, … | …
 
-One array, not an object an event: at a million keys the cost of an event is its cache misses. Every column has room for
-`limit - first` events. `end` and the heads are indexes into the times, so that a bisection runs in C and the value of
-column k for the event at `i` is found at `i + shift`, `shift = k * capacity + k - 1`. Times are relative to
-`base << BASE_BITS` and amounts whole units of 1/10000, so that most logs fit into 32 bits ("I"); one that does not is "q".
+One array, not an object an event: at a million keys the cost of an event is its cache misses. The first record is no
+event: it holds 0, or what the last dropped event left, and sums and carried values go on from there. A head is the
+place of the last record that is too old for its window, so that what a window holds is a difference of two records.
 
-Columns are of three kinds:
+Times are relative to the group's base and amounts whole units of 1/10000, so that most logs fit into 32 bits ("I"); one
+that does not is "q". Columns are of three kinds:
 
 - own: a value of each event; 0 where it is missing.
-- sum: prefix sums. They have an entry more than there are events: the sum of a window is a difference of two.
-- carry: the last known value up to each event, and (carry_time) its time; an entry more, like sums.
+- sum: the sum up to each event.
+- carry: the last known value up to each event, and (carry_time) its time.
 """
 
 from array import array
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from operators.features.names import AMOUNTS, TEXTS, Feature, Window
 from operators.features.plan import EntityPlan
 
-END: Final = 0
-LIMIT: Final = 1
-BASE: Final = 2
-DROPPED: Final = 3
-FIXED_SLOTS: Final = 4
-BASE_BITS: Final = 20
+TRIM_AT: Final = 0
+DROPPED: Final = 1
+FIXED_SLOTS: Final = 2
 SQUARE_BITS: Final = 43
 """Squares are kept as two columns of sums, the low bits and the rest: 1e9 squared, in units, has 87 bits."""
 
@@ -45,6 +43,19 @@ class Column(NamedTuple):
         return f"{self.kind}:{self.content}:{self.field}"
 
 
+ID_HASHES: Final = (Column("own", "crc32", "transaction_id"), Column("own", "adler32", "transaction_id"))
+"""What a transaction id is known by. No id has 0 in the second: events from before ids were kept do."""
+
+
+class Found(NamedTuple):
+    """Where in the log the extreme of a window was found, so that it is not searched again at every event."""
+
+    aggregate: str
+    field: str
+    window: Window
+    before: bool
+
+
 class Layout:
     """Where everything lies, for one plan."""
 
@@ -53,34 +64,62 @@ class Layout:
         columns = dict.fromkeys([Column("sum", "amount", "amount")])  # always there: a new rule finds its sums
         windows: dict[Window, None] = {}
         extremes: dict[tuple[str, str], None] = {}
-        for feature in plan.features:
-            columns.update(dict.fromkeys(_columns(feature)))
-            window = feature.window
-            if window and window.kind in ("trailing", "tumbling"):
+        found: dict[Found, None] = {}
+        seen: dict[Column, None] = {}
+        events = [feature for feature in plan.features if not feature.of_labels]
+        for feature in events:
+            columns.update(dict.fromkeys(columns_of(feature)))
+            window, field = feature.window, feature.field
+            if window is None:
+                continue
+            if window.kind in ("trailing", "tumbling"):
                 windows[window] = None
-            if window and window.kind == "ever" and feature.aggregate in ("min", "max") and feature.field:
-                extremes[feature.aggregate, feature.field] = None
+            if field and feature.aggregate in ("min", "max"):
+                found[Found(feature.aggregate, field, window, feature.before)] = None
+                if window.kind == "ever":
+                    extremes[feature.aggregate, field] = None
+            if field and window.kind == "ever" and feature.aggregate in ("distinct", "is_new"):
+                seen[own_column(field)] = None
+        if plan.repeats:
+            columns.update(dict.fromkeys(ID_HASHES))
         self.columns: tuple[Column, ...] = tuple(columns)
-        self.ever = any(f.window and f.window.kind == "ever" for f in plan.features)
-        self.seen = tuple(  # own columns whose values before the log must be remembered
-            dict.fromkeys(
-                own_column(f.field)
-                for f in plan.features
-                if f.window and f.window.kind == "ever" and f.aggregate in ("distinct", "is_new") and f.field
-            )
-        )
-        self.extreme_slots = {extreme: FIXED_SLOTS + i for i, extreme in enumerate(extremes)}
-        self.head_slots = {window: FIXED_SLOTS + len(extremes) + i for i, window in enumerate(windows)}
-        # The 0 before the times lets "at least the latest time" hold for the first event without asking.
-        self.first = FIXED_SLOTS + len(extremes) + len(windows) + 1
+        self.size = 1 + len(columns)
+        self.ever = any(f.window and f.window.kind == "ever" for f in events)
+        self.seen = tuple(seen)
+        """Columns whose values before the log must be remembered."""
+        self.extreme_slots = {extreme: slot for slot, extreme in enumerate(extremes, FIXED_SLOTS)}
+        self.found_slots = {key: slot for slot, key in enumerate(found, FIXED_SLOTS + len(extremes))}
+        self.head_slots = {
+            window: slot for slot, window in enumerate(windows, FIXED_SLOTS + len(extremes) + len(self.found_slots))
+        }
+        self.first = FIXED_SLOTS + len(extremes) + len(found) + len(windows)
+        """The place of the first record, which is no event."""
 
     def index(self, column: Column) -> int:
-        """The number of a column, from 1."""
+        """The place of a column in a record."""
         return self.columns.index(column) + 1
 
     def ids(self) -> list[int]:
-        """The numbers of the columns that hold ids of texts."""
+        """The places of the columns that hold ids of texts."""
         return [k for k, column in enumerate(self.columns, 1) if column.content == "id" and column.kind != "carry_time"]
+
+    def sums(self) -> list[int]:
+        """The places of the columns of sums."""
+        return [k for k, column in enumerate(self.columns, 1) if column.kind == "sum"]
+
+    def entries(self, log: Log, k: int) -> Log:
+        """A column of all records, the first one too; 0 is the times."""
+        return log[self.first + k :: self.size]
+
+
+def log_of(header: Iterable[int], columns: list[list[int]]) -> Log:
+    """A log with this header and these columns (times first), narrow where all fits."""
+    header = list(header)
+    records = [entry for record in zip(*columns, strict=True) for entry in record]
+    try:
+        return array("I", [*header, *records])
+    except OverflowError:
+        return array("q", [*header, *records])
 
 
 def own_column(field: str) -> Column:
@@ -98,7 +137,13 @@ def decode(number: int) -> int:
     return number - 1 if number > 0 else number
 
 
-def _columns(feature: Feature) -> list[Column]:
+def reach(window: Window, now: int) -> int:
+    """How far before `now` (milliseconds) the last event lies that is too old for the window."""
+    return window.length if window.kind == "trailing" else now % window.length + 1
+
+
+def columns_of(feature: Feature) -> list[Column]:
+    """The columns that the feature's value is made of."""
     field, aggregate = feature.field, feature.aggregate
     if aggregate == "speed_kmh":
         return [

@@ -80,6 +80,11 @@ class Feature:
     before: bool = False
 
     @property
+    def of_labels(self) -> bool:
+        """Whether it is made of labels, not of events."""
+        return self.aggregate in FROM_LABELS
+
+    @property
     def key_field(self) -> str:
         """The field of the transaction that holds the entity's key."""
         return ALIASES.get(self.entity, self.entity)
@@ -93,13 +98,15 @@ def parse_feature(name: str) -> Feature:
     if match is None:
         raise UnknownFeature(name, nearest(name))
     aggregate = match["aggregate"]
-    if aggregate in FROM_LABELS:
-        raise UnknownFeature(name, (), f"{aggregate} counts labels, which windows do not hold yet")
     before = bool(match["before"] or match["after"])
     if match["before"] and match["after"]:
         raise UnknownFeature(name, (name.removesuffix("_before"),), "`_before` stands twice")
     if aggregate == "is_new" and before:
         raise UnknownFeature(name, (name.replace("_before", ""),), "is_new never looks at the event itself")
+    if aggregate in FROM_LABELS and before:
+        raise UnknownFeature(name, (name.replace("_before", ""),), f"{aggregate} never has the event's own label")
+    if aggregate in FROM_LABELS and "tumbling" in match["window"]:
+        raise UnknownFeature(name, (name.replace("tumbling_", ""),), f"{aggregate} takes no tumbling window")
     return Feature(
         name,
         aggregate,
@@ -119,6 +126,7 @@ def nearest(name: str) -> tuple[str, ...]:
     fields = (*AMOUNTS, *TEXTS, *ALIASES)
     stems = [
         "count",
+        *FROM_LABELS,
         *(f"{aggregate}_{field}" for aggregate, field in product(NUMERIC, AMOUNTS)),
         *(f"{aggregate}_{field}" for aggregate, field in product(OF_ANY_FIELD, fields)),
     ]
@@ -147,9 +155,9 @@ def _window(name: str, text: str) -> Window:
 
 
 def _field(name: str, aggregate: str, field: str | None) -> str | None:
-    if aggregate == "count":
+    if aggregate in ("count", *FROM_LABELS):
         if field is not None:
-            raise UnknownFeature(name, (name.replace(f"_{field}", "", 1),), "count takes no field")
+            raise UnknownFeature(name, (name.replace(f"_{field}", "", 1),), f"{aggregate} takes no field")
         return None
     known = tuple(AMOUNTS) if aggregate in NUMERIC else (*TEXTS, *AMOUNTS, *ALIASES)
     if field is None:

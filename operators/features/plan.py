@@ -42,6 +42,8 @@ class EntityPlan:
     field: str
     features: tuple[Feature, ...]
     allowed_lateness: int
+    repeats: bool = False
+    """Whether a repeated `transaction_id` is recognised."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -51,25 +53,53 @@ class EntityPlan:
     @property
     def span(self) -> int:
         """The longest window that has a length in time; 0 where there is none."""
-        timed = [f.window.length for f in self.features if f.window and f.window.kind in ("trailing", "tumbling")]
-        return max(timed, default=0)
+        return max((warm_after(feature) for feature in self.features if not feature.of_labels), default=0)
+
+    @property
+    def furthest_back(self) -> int:
+        """How far behind its key's latest event one may lie whose windows must be complete.
+
+        A repeat may be as late as any event, and what it repeats as far behind it.
+        """
+        return 2 * self.allowed_lateness + 1 if self.repeats else self.allowed_lateness
 
     @property
     def last(self) -> int:
         """How many events before any event must be kept whatever their age."""
-        counted = [f.window.length for f in self.features if f.window and f.window.kind == "last"]
+        counted = [f.window.length for f in self.features if f.window and f.window.kind == "last" and not f.of_labels]
         counted += [1 for f in self.features if f.aggregate == "seconds_since_last"]
         return max(counted, default=0)
 
     @property
     def endless(self) -> bool:
         """Whether a feature looks further back than any length of time."""
-        return any(f.window is None or f.window.kind in ("last", "ever") for f in self.features)
+        return any((f.window is None or f.window.kind in ("last", "ever")) for f in self.features if not f.of_labels)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether a feature is made of labels."""
+        return any(feature.of_labels for feature in self.features)
+
+    @property
+    def label_span(self) -> int:
+        """The longest window of labels that has a length in time; 0 where there is none."""
+        return max((warm_after(feature) for feature in self.features if feature.of_labels), default=0)
+
+    @property
+    def label_last(self) -> int:
+        """How many labels before any event must be kept whatever their age."""
+        counted = [f.window.length for f in self.features if f.of_labels and f.window and f.window.kind == "last"]
+        return max(counted, default=0)
+
+    @property
+    def labels_endless(self) -> bool:
+        """Whether a feature counts all labels ever."""
+        return any(f.of_labels and f.window is not None and f.window.kind == "ever" for f in self.features)
 
     @property
     def retention(self) -> int:
         """How long a key that has no further event is remembered, at least."""
-        return max(self.span + self.allowed_lateness, IDLE if self.endless else 0)
+        return max(self.span + self.furthest_back, IDLE if self.endless else 0)
 
 
 @dataclass(frozen=True)
@@ -80,17 +110,33 @@ class Plan:
     columns: tuple[str, ...]
 
     @classmethod
-    def of(cls, names: Iterable[str], *, allowed_lateness: int) -> "Plan":
-        """The plan for every name that a rule or a model uses. Raises UnknownName."""
-        features: dict[str, list[Feature]] = {}
+    def of(cls, names: Iterable[str], *, allowed_lateness: int, repeats: bool = False) -> "Plan":
+        """The plan for every name that a rule or a model uses. Raises UnknownName.
+
+        With `repeats` the user's windows recognise a repeated `transaction_id`; they are there in any case then.
+        """
+        features: dict[str, list[Feature]] = {"user": []} if repeats else {}
         for name in sorted(set(names) - STATELESS.keys()):
             feature = parse_feature(name)
             features.setdefault(feature.entity, []).append(feature)
         entities = tuple(
-            EntityPlan(entity, features[entity][0].key_field, tuple(features[entity]), allowed_lateness)
+            EntityPlan(
+                entity,
+                ALIASES.get(entity, entity),
+                tuple(features[entity]),
+                allowed_lateness,
+                repeats and entity == "user",
+            )
             for entity in sorted(features, key=lambda entity: (entity != "user", entity))
         )
         return cls(entities, tuple(column for entity in entities for column in entity.columns))
+
+    def warm_after(self, column: str) -> int:
+        """How long (ms) events must have been coming in until the column's window is full.
+
+        0 for what has no length in time (the last N, ever, since the last): that starts with the first event.
+        """
+        return warm_after(parse_feature(column))
 
     def name(self, name: str) -> Name:
         """What `name` is: source over the transaction `t` and the row `f`, its kind, and whether it can be missing.
@@ -106,6 +152,12 @@ class Plan:
         raise UnknownName(name, nearest(name), "a feature that is not kept, as no rule or model named it at the start")
 
 
+def warm_after(feature: Feature) -> int:
+    """How long (ms) events must have been coming in until the window is full; 0 where it has no length in time."""
+    window = feature.window
+    return window.length if window and window.kind in ("trailing", "tumbling") else 0
+
+
 def _kind(feature: Feature) -> Kind:
     if feature.aggregate == "is_new":
         return "boolean"
@@ -116,7 +168,7 @@ def _nullable(feature: Feature) -> bool:
     fields = {**TEXTS, **AMOUNTS}
     if fields[feature.key_field] or feature.aggregate in ("std", "seconds_since_last", "speed_kmh"):
         return True
-    if feature.aggregate in ("count", "sum", "distinct"):
+    if feature.of_labels or feature.aggregate in ("count", "sum", "distinct"):
         return False
     own = feature.aggregate == "is_new" or not feature.before
     return not own or fields[feature.field or "amount"]

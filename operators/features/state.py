@@ -1,25 +1,36 @@
 """The format of a key group's state: what is recovered after a restart.
 
-    magic "FWIN" | version, 2 bytes | crc32 of the rest, 4 bytes | length of the header, 4 bytes | header | logs
+    magic "FWIN" | version, 2 bytes | crc32 of all after the prefix, 4 bytes | length of the header, 4 bytes
+    header: JSON; the plan's columns and windows, the keys, the texts
+    lengths of the logs, 4 bytes each | the logs as they lie in memory | the labels of each key: times, counts of fraud
 
-The header is JSON: the plan's columns and windows, the keys, the texts. The logs follow as they lie in memory, little
-endian, one after the other. Heads, and columns that can be made of others, are derived anew where the plan has changed.
+All little endian. Where the plan has changed a log is made into one of the new plan.
 """
 
-import json
+import re
 import struct
 import sys
 from array import array
+from io import BytesIO
+from itertools import accumulate, pairwise
+from operator import attrgetter
 from typing import Any, Final
 from zlib import crc32
 
+import orjson
+
 from operators.features.conversion import Conversion
+from operators.features.labels import Key, LabelLog
 from operators.features.layout import Layout, Log
-from operators.features.logs import Key, Logs
+from operators.features.logs import Logs
+from operators.features.names import Window
 
 MAGIC: Final = b"FWIN"
-VERSION: Final = 1
+VERSION: Final = 2
 _PREFIX: Final = struct.Struct("<4sHII")
+
+_BIG: Final = sys.byteorder == "big"
+_KIND: Final = attrgetter("typecode")
 
 assert array("I").itemsize == 4, "logs are arrays of 32 and 64 bits"
 assert array("q").itemsize == 8, "logs are arrays of 32 and 64 bits"
@@ -32,65 +43,103 @@ class StateError(ValueError):
 def encode_state(logs: Logs, late: int) -> bytes:
     """The logs as bytes."""
     layout = logs.layout
-    entries = list(logs.all())
+    keys, entries = [*logs.young, *logs.old], [*logs.young.values(), *logs.old.values()]
+    kinds = "".join(map(_KIND, entries))
     header = {
         "entity": layout.plan.entity,
         "retention": layout.plan.retention,
-        "ever": layout.ever,
         "first": layout.first,
-        "columns": [str(column) for column in layout.columns],
-        "extremes": [list(extreme) for extreme in layout.extreme_slots],
-        "windows": [[window.kind, window.length] for window in layout.head_slots],
+        **_shape(layout),
         "seen_columns": [str(column) for column in layout.seen],
         "late": late,
         "cut": logs.cut,
+        "base": logs.base,
+        "doubt": logs.doubt,
+        "unsure": sorted(logs.unsure),
         "rotate_at": logs.rotate_at,
+        "since": logs.since,
+        "started": logs.started,
+        "kept": layout.plan.span + layout.plan.allowed_lateness,
+        "newest": logs.newest,
+        "labels_kept": layout.plan.label_span + layout.plan.allowed_lateness if layout.plan.has_labels else None,
+        "labelled": [[key, len(log.times), log.dropped] for key, log in logs.labels.logs.items()],
+        "features": list(layout.plan.columns),
         "young": len(logs.young),
-        "keys": [key for key, _ in entries],
-        "lengths": [len(log) for _, log in entries],
-        "wide": [number for number, (_, log) in enumerate(entries) if log.typecode == "q"],
-        "numbers": list(logs.texts),
-        "texts": list(logs.texts.values()),
+        "keys": keys,
+        "wide": [found.start() for found in re.finditer("q", kinds)],
+        "numbers": list(logs.texts.texts),
+        "texts": list(logs.texts.texts.values()),
         "seen": [
             [number, [sorted(values) for values in logs.seen[key]]]
-            for number, (key, _) in enumerate(entries)
+            for number, key in enumerate(keys if logs.seen else ())
             if key in logs.seen
         ],
     }
-    head = json.dumps(header, separators=(",", ":")).encode()
-    body = b"".join([head, *(_little(log).tobytes() for _, log in entries)])
-    return _PREFIX.pack(MAGIC, VERSION, crc32(body), len(head)) + body
+    head = orjson.dumps(header)
+    lengths = array("I", map(len, entries))
+    labels = [part for log in logs.labels.logs.values() for part in (log.times, log.frauds)]
+    if _BIG:
+        lengths, entries, labels = _swapped(lengths), list(map(_swapped, entries)), list(map(_swapped, labels))
+    state = BytesIO()  # written in place: a copy of a large state costs as much as all the rest
+    state.write(bytes(_PREFIX.size))
+    state.writelines([head, lengths, *entries, *labels])
+    with state.getbuffer() as written:
+        _PREFIX.pack_into(written, 0, MAGIC, VERSION, crc32(written[_PREFIX.size :]), len(head))
+    return state.getvalue()
 
 
 def decode_state(snapshot: bytes, logs: Logs) -> int:
     """Fill empty logs from a snapshot. Returns the count of late events. Raises StateError."""
     header, body = _opened(snapshot, logs.layout)
     layout = logs.layout
-    logs.cut = header["cut"]
+    logs.cut, logs.base, logs.doubt = header["cut"], header["base"], header["doubt"]
+    logs.unsure = set(header["unsure"])
+    logs.newest = header["newest"]
+    logs.since = header["since"]
     if header["rotate_at"] is not None:
         logs.rotate_at = header["rotate_at"] + layout.plan.retention - header["retention"]
-    logs.texts = dict(zip(header["numbers"], header["texts"], strict=True))
-    logs.ids |= {text: number for number, text in logs.texts.items()}
-    logs.count_texts()
+    logs.texts.restore(header["numbers"], header["texts"])
     same = all(header[name] == value for name, value in _shape(layout).items())
-    convert = (lambda log: log) if same else Conversion(header, logs)
-    wide = set(header["wide"])
-    position = 0
     keys: list[Key] = header["keys"]
-    for number, (key, length) in enumerate(zip(keys, header["lengths"], strict=True)):
-        log: Log = array("q" if number in wide else "I")
-        size = length * log.itemsize
-        log.frombytes(body[position : position + size])
-        position += size
-        log = _little(log)[:]  # a copy has no slack
-        (logs.young if number < header["young"] else logs.old)[key] = convert(log)
+    lengths = array("I", body[: 4 * len(keys)])
+    if _BIG:
+        lengths = _swapped(lengths)
+    kinds = ["I"] * len(keys)
+    for number in header["wide"]:
+        kinds[number] = "q"
+        lengths[number] *= 2
+    ends = list(accumulate((4 * length for length in lengths), initial=4 * len(keys)))
+    entries = [array(kind, body[start:end]) for kind, (start, end) in zip(kinds, pairwise(ends), strict=True)]
+    if _BIG:
+        entries = [_swapped(log) for log in entries]
+    if not same:
+        conversion = Conversion(header, logs)
+        entries = [conversion(log) for log in entries]
+        logs.started = conversion.started(max((log[-layout.size] for log in entries), default=0) + logs.base)
+    else:
+        logs.started = header["started"]
+    if layout.plan.has_labels:
+        _restore_labels(header["labelled"], body[ends[-1] :], logs)
+    young = header["young"]
+    logs.young.update(zip(keys[:young], entries[:young], strict=True))
+    logs.old.update(zip(keys[young:], entries[young:], strict=True))
     for number, sets in header["seen"]:
         stored = dict(zip(header["seen_columns"], map(set, sets), strict=True))
         logs.seen[keys[number]] = [stored.get(str(column), set()) for column in layout.seen]
     return int(header["late"])
 
 
-def _opened(snapshot: bytes, layout: Layout) -> tuple[dict[str, Any], memoryview]:
+def _restore_labels(labelled: list[tuple[Key, int, int]], body: bytes, logs: Logs) -> None:
+    end = 0
+    for key, count, dropped in labelled:
+        start, end = end, end + 8 * (2 * count + 1)
+        both = array("q", body[start:end])
+        if _BIG:
+            both = _swapped(both)
+        logs.labels.logs[key] = LabelLog(both[:count], both[count:], dropped)
+
+
+def _opened(snapshot: bytes, layout: Layout) -> tuple[dict[str, Any], bytes]:
     restart = "start it from an empty recovery directory, or go back to the version that wrote it"
     if len(snapshot) < _PREFIX.size or not snapshot.startswith(MAGIC):
         raise StateError(f"this is no state of windows; {restart}")
@@ -100,10 +149,10 @@ def _opened(snapshot: bytes, layout: Layout) -> tuple[dict[str, Any], memoryview
     body = memoryview(snapshot)[_PREFIX.size :]
     if crc32(body) != checksum:
         raise StateError(f"the state of the windows is damaged (its checksum is wrong); {restart}")
-    header: dict[str, Any] = json.loads(bytes(body[:length]))
+    header: dict[str, Any] = orjson.loads(body[:length])
     if header["entity"] != layout.plan.entity:
         raise StateError(f"the state is of {header['entity']} windows, not of {layout.plan.entity}; {restart}")
-    return header, body[length:]
+    return header, snapshot[_PREFIX.size + length :]
 
 
 def _shape(layout: Layout) -> dict[str, Any]:
@@ -112,12 +161,19 @@ def _shape(layout: Layout) -> dict[str, Any]:
         "ever": layout.ever,
         "columns": [str(column) for column in layout.columns],
         "extremes": [list(extreme) for extreme in layout.extreme_slots],
-        "windows": [[window.kind, window.length] for window in layout.head_slots],
+        "found": [
+            [aggregate, field, *_pair(window), before] for aggregate, field, window, before in layout.found_slots
+        ],
+        "windows": [_pair(window) for window in layout.head_slots],
     }
 
 
-def _little(log: Log) -> Log:
-    if sys.byteorder == "big":
-        log = log[:]
-        log.byteswap()
+def _pair(window: Window) -> list[Any]:
+    return [window.kind, window.length]
+
+
+def _swapped(log: Log) -> Log:
+    """In the other byte order."""
+    log = log[:]
+    log.byteswap()
     return log

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from operators.features.generate import Row, compile_update, source_of
+from operators.features.labels import Labelled
 from operators.features.layout import Layout
 from operators.features.logs import Logs
-from operators.features.plan import EntityPlan
+from operators.features.plan import EntityPlan, warm_after
 from operators.features.state import StateError, decode_state, encode_state
 from operators.transactions.records import Transaction
 
-__all__ = ["Row", "StateError", "Windows"]
+__all__ = ["Labelled", "Row", "StateError", "Windows"]
 
 
 class Windows:
@@ -21,7 +22,8 @@ class Windows:
     `snapshot` and restore. Memory: about 100 bytes a key and its text, and 4 or 8 bytes an event and column.
 
     `late` counts the events so far that came later than the allowed lateness; `last_late` are the indexes of those in
-    the last batch: their rows hold what the log could still give.
+    the last batch: their rows hold what the log could still give. `last_repeated` are the indexes of those that came
+    before, where the plan asks for it: they are not entered again, and their rows are those of the first as of now.
 
     >>> from operators.features.plan import Plan
     >>> plan = Plan.of(["count_1m", "mean_amount_1h_before"], allowed_lateness=10_000)
@@ -36,6 +38,7 @@ class Windows:
         self.layout = Layout(plan)
         self.late = 0
         self.last_late: list[int] = []
+        self.last_repeated: list[int] = []
         self._logs = Logs(self.layout)
         self._update = compile_update(self.layout)
         if snapshot is not None:
@@ -50,6 +53,21 @@ class Windows:
         return self._logs.cut
 
     @property
+    def since(self) -> int | None:
+        """The event time from which on there are events; None before the first."""
+        return self._logs.since
+
+    def full_from(self) -> dict[str, int]:
+        """For each column the event time from which on its window is full: an event before finds it warming up.
+
+        Empty before the first event. A column that a changed plan added counts from what the logs still had.
+        """
+        since, started = self._logs.since, self._logs.started
+        if since is None:
+            return {}
+        return {f.name: started.get(f.name, since) + warm_after(f) for f in self.plan.features}
+
+    @property
     def source(self) -> str:
         """The generated loop, to be read."""
         return source_of(self.layout)
@@ -57,13 +75,23 @@ class Windows:
     def update(self, transactions: Sequence[Transaction]) -> list[Row]:
         """Enter the transactions, and return the row of each."""
         rows: list[Row] = []
-        late: list[int] = []
-        self._logs.sweep()
-        self._update(self._logs, transactions, rows, late)
+        self.last_late, self.last_repeated = [], []
+        self._logs.sweep_texts()
+        self._update(self._logs, transactions, rows, self.last_late, self.last_repeated)
         self._logs.bury()
-        self.late += len(late)
-        self.last_late = late
+        if transactions:
+            self._logs.newest = max(self._logs.newest, transactions[-1].event_time)
+        self.late += len(self.last_late)
         return rows
+
+    def labels(self, labels: Sequence[Labelled]) -> None:
+        """Enter labels, in any order, for `fraud_count` and `fraud_rate`: each counts for the events after its arrival.
+
+        A label that comes in after an event is not in that event's row, whenever it arrived; see docs/windows.md.
+        Where no feature is made of labels, nothing is kept.
+        """
+        if self.plan.has_labels:
+            self._logs.labels.enter(labels, self._logs.newest)
 
     def snapshot(self) -> bytes:
         """The state as bytes of a versioned format with a checksum."""

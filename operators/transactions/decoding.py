@@ -1,12 +1,13 @@
 """Messages as they come from the broker, decoded by the batch; what can't be used becomes a dead letter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import orjson
 
 from operators.times import parse_time
 from operators.transactions.formats import Limits, Rejected, read_flag, read_id, read_transaction
+from operators.transactions.quick import QuickReader
 from operators.transactions.records import DeadLetter, Label, Transaction
 
 
@@ -40,6 +41,7 @@ class Decoder:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self._quick = QuickReader(limits)
 
     def transactions(self, messages: Messages) -> Decoded:
         """Transactions, and the labels split off them: a label arrives `label_delay` after its transaction's time.
@@ -47,40 +49,42 @@ class Decoder:
         A transaction without an id of its own gets `topic-partition-offset`, the same on every replay.
         """
         limits = self.limits
-        transactions: list[Transaction] = []
-        labels: list[Label] = []
-
-        def read(message: dict[str, object], offset: int, timestamp: int) -> None:
-            fallback_id = f"{messages.topic}-{messages.partition}-{offset}"
-            transaction, is_fraud = read_transaction(message, fallback_id, timestamp, limits)
-            transactions.append(transaction)
-            if is_fraud is not None:
-                labels.append(label_of(transaction, is_fraud, limits.label_delay))
-
-        return Decoded(transactions, labels, self._read_all(messages, read))
+        source = f"{messages.topic}-{messages.partition}"
+        found, labelled = self._quick.read(messages.values, messages.timestamps, messages.offsets, source)
+        dead_letters: list[DeadLetter] = []
+        for i in [i for i, transaction in enumerate(found) if transaction is None]:
+            value, offset, timestamp = messages.values[i], messages.offsets[i], messages.timestamps[i]
+            try:
+                found[i], flag = read_transaction(_object(value, limits), f"{source}-{offset}", timestamp, limits)
+            except Rejected as error:
+                dead_letters.append(_dead_letter(error, messages, offset, timestamp, messages.keys[i], value))
+            else:
+                if flag is not None:
+                    labelled[i] = flag
+        labels = [
+            label_of(transaction, labelled[i], limits.label_delay)
+            for i, transaction in enumerate(found if labelled else ())
+            if transaction is not None and i in labelled
+        ]
+        return Decoded([transaction for transaction in found if transaction is not None], labels, dead_letters)
 
     def labels(self, messages: Messages) -> Decoded:
         """The labels of `fraud-labels`: analysts, chargebacks."""
         labels: list[Label] = []
-
-        def read(message: dict[str, object], offset: int, timestamp: int) -> None:
-            labels.append(_label(message, timestamp, self.limits))
-
-        return Decoded([], labels, self._read_all(messages, read))
-
-    def _read_all(self, messages: Messages, read: Callable[[dict[str, object], int, int], None]) -> list[DeadLetter]:
-        """Hand each message's object to `read`; what it rejects is returned."""
-        dead_letters = []
+        dead_letters: list[DeadLetter] = []
         columns = zip(messages.offsets, messages.timestamps, messages.keys, messages.values, strict=True)
         for offset, timestamp, key, value in columns:
             try:
-                read(_object(value, self.limits), offset, timestamp)
+                labels.append(_label(_object(value, self.limits), timestamp, self.limits))
             except Rejected as error:
-                letter = DeadLetter(
-                    error.reason, str(error), messages.topic, messages.partition, offset, key, value, timestamp
-                )
-                dead_letters.append(letter)
-        return dead_letters
+                dead_letters.append(_dead_letter(error, messages, offset, timestamp, key, value))
+        return Decoded([], labels, dead_letters)
+
+
+def _dead_letter(
+    error: Rejected, messages: Messages, offset: int, timestamp: int, key: bytes | None, value: bytes | None
+) -> DeadLetter:
+    return DeadLetter(error.reason, str(error), messages.topic, messages.partition, offset, key, value, timestamp)
 
 
 def label_of(transaction: Transaction, is_fraud: bool, delay: int) -> Label:

@@ -1,0 +1,230 @@
+"""The source of each feature's value, and of a row of them."""
+
+from operators.features.aggregates import UNIT
+from operators.features.busy import BUSY_FROM
+from operators.features.layout import DROPPED, PLACE, SQUARE_BITS, Column, Found, Layout, own_column
+from operators.features.names import AMOUNTS, TEXTS, Feature
+
+
+class Values:
+    """Expressions for a row, and in `lines` the statements that they need first.
+
+    The latest event's windows are followed by what is kept from event to event; those of one that is `late` are looked
+    through. For the names in the source see generate.py.
+    """
+
+    def __init__(self, layout: Layout, *, late: bool) -> None:
+        self.layout = layout
+        self.late = late
+        self.lines: list[str] = []
+        self._shared: dict[str, str] = {}
+
+    def row(self) -> str:
+        """The tuple of all features' values."""
+        return f"({''.join(f'{self.value(n, f)}, ' for n, f in enumerate(self.layout.plan.features))})"
+
+    def value(self, number: int, feature: Feature) -> str:
+        """The expression of the value of feature `number`."""
+        layout, field = self.layout, feature.field
+        if feature.aggregate == "seconds_since_last":
+            return f"((at - last) / 1000 if o > {layout.first} else None)"
+        if feature.aggregate == "speed_kmh":
+            own, times, places = (layout.index(Column(k, PLACE, PLACE)) for k in ("own", "carry_time", "carry"))
+            return f"speed_kmh(w{own}, q{places}, at - q{times})"
+        if feature.of_labels:
+            return self.labels(feature)
+        if feature.aggregate == "count":
+            return self.events(feature)
+        assert field is not None
+        match feature.aggregate:
+            case "sum":
+                return f"{self.difference(feature, 'amount')} / {UNIT}"
+            case "mean" | "std":
+                return self.moment(feature, field)
+            case "min" | "max":
+                return self.extreme(number, feature, field)
+            case "last":
+                return self.last(feature, field)
+            case "distinct":
+                return self.distinct(number, feature, field)
+            case _:
+                return self.is_new(number, feature, field)
+
+    # --- where a window begins and what it holds
+
+    def low(self, feature: Feature) -> str:
+        """The place before the feature's window."""
+        window, first = feature.window, self.layout.first
+        assert window is not None
+        if window.kind == "last":
+            high = _high(feature)
+            back = window.length * self.layout.size  # a conditional costs half of what max() does
+            return self.shared(f"l{window.length}{high}", f"{high} - {back} if {high} > {first + back} else {first}")
+        return str(first) if window.kind == "ever" else f"h{self.layout.head_slots[window]}"
+
+    def events(self, feature: Feature) -> str:
+        """The number of events in the window."""
+        low, high = self.low(feature), _high(feature)
+        ever = feature.window and feature.window.kind == "ever"
+        dropped = f" + a[{DROPPED}]" if ever else ""
+        return self.shared(f"n_{low}_{high}", f"({high} - {low}) // {self.layout.size}{dropped}")
+
+    def difference(self, feature: Feature, content: str) -> str:
+        """What the window adds to a column of sums."""
+        assert feature.window is not None
+        k = self.layout.index(Column("sum", content, feature.field or ""))
+        total = f"{'q' if feature.before else 'p'}{k}"
+        if feature.window.kind == "ever":
+            return total
+        low = self.low(feature)
+        return self.shared(f"d{k}_{low}_{_high(feature)}", f"{total} - a[{low} + {k}]")
+
+    def values(self, feature: Feature, k: int) -> str:
+        """The own values in the window."""
+        high = _high(feature)
+        end = "" if high == "e" and not self.late else f"{high} + {k + 1}"
+        return f"a[{_plus(self.low(feature), self.layout.size + k)}:{end}:{self.layout.size}]"
+
+    def is_busy(self, feature: Feature) -> str:
+        """Whether the window is too long to be looked through."""
+        return f"{_high(feature)} - {self.low(feature)} > {BUSY_FROM * self.layout.size}"
+
+    def shared(self, name: str, expression: str) -> str:
+        """A variable for what several features may need."""
+        if self._shared.setdefault(name, expression) is expression:
+            self.lines.append(f"{name} = {expression}")
+        return name
+
+    # --- aggregates
+
+    def labels(self, feature: Feature) -> str:
+        """How many labels were fraud, or the rate of fraud among them."""
+        window = feature.window
+        assert window is not None
+        call = {
+            "trailing": f"within(key, now - {window.length}, now)",
+            "last": f"last(key, {window.length}, now)",
+            "ever": "ever(key, now)",
+        }
+        found = self.shared(f"f_{window.kind}_{window.length}", f"logs.labels.{call[window.kind]}")
+        return f"{found}[1]" if feature.aggregate == "fraud_count" else f"rate(*{found})"
+
+    def moment(self, feature: Feature, field: str) -> str:
+        """The mean or the standard deviation."""
+        known = self.difference(feature, "known") if AMOUNTS[field] else self.events(feature)
+        total = self.difference(feature, "amount")
+        if feature.aggregate == "std":
+            # The sample standard deviation (divisor n - 1), from exact sums.
+            squares = f"{self.difference(feature, 'low')} + ({self.difference(feature, 'high')} << {SQUARE_BITS})"
+            variance = f"({known} * ({squares}) - {total} * {total}) / ({known} * ({known} - 1))"
+            return f"(sqrt({variance}) / {UNIT} if {known} > 1 else None)"
+        if AMOUNTS[field] or feature.before:
+            return f"mean({total}, {known})"
+        return f"{total} / ({UNIT} * {known})"
+
+    def extreme(self, number: int, feature: Feature, field: str) -> str:
+        """The minimum or the maximum: the latest event's is searched again only when it has left the window."""
+        assert feature.window is not None
+        layout, aggregate = self.layout, feature.aggregate
+        k = layout.index(own_column(field))
+        ever = feature.window.kind == "ever"
+        which = "least" if aggregate == "min" else "most"
+        dropped = f"a[{layout.extreme_slots[aggregate, field]}]" if ever else ""
+        if self.late:
+            values = self.values(feature, k)
+            return f"amount({which}(({dropped}, *{values})))" if ever else f"amount({which}({values}))"
+        slot = layout.found_slots[Found(aggregate, field, feature.window, feature.before)]
+        low, high = self.low(feature), _high(feature)
+        own = f"a[o + {k}]" if feature.before else f"w{k}"
+        beats = f"{own} {'<' if aggregate == 'min' else '>'}= a[m + {k}]"
+        known = f"{own} and " if AMOUNTS[field] else ""
+        v = f"v{number}"
+        followed = [
+            f"m = a[{slot}]",
+            f"if m > {low}:",
+            f"    if {known}{beats}: a[{slot}] = m = {high}",
+            "else:",
+            f"    m = {which}_at({self.values(feature, k)})",
+            f"    if m: m = {low} + m * {layout.size}",
+            f"    a[{slot}] = m",
+        ]
+        if not ever:
+            sign = 1 if aggregate == "min" else -1
+            followed = [
+                f"if {self.is_busy(feature)}:",
+                f"    a[{slot}] = m = extreme(key, {slot}, {k}, {sign}).place(a, {low}, {high})",
+                "else:",
+                *(f"    {line}" for line in followed),
+            ]
+        found = f"a[m + {k}]"
+        if ever:
+            value = f"amount({which}(({dropped}, {found} if m else 0)))"
+        elif AMOUNTS[field]:
+            value = f"amount({found}) if m else None"
+        else:
+            value = f"({found} - 1) / {UNIT}" + (" if m else None" if feature.before else "")
+        self.lines += [*followed, f"{v} = {value}"]
+        return v
+
+    def last(self, feature: Feature, field: str) -> str:
+        """The value of the latest event that has one."""
+        assert feature.window is not None
+        layout, own = self.layout, own_column(field)
+        if feature.window.kind == "last":
+            value = f"latest({self.values(feature, layout.index(own))})"
+        else:
+            times, carry = (layout.index(own._replace(kind=kind)) for kind in ("carry_time", "carry"))
+            q = "q" if feature.before else "p"
+            value = f"{q}{carry}"
+            if feature.window.kind != "ever":
+                value = f"({value} if {q}{times} > b{layout.head_slots[feature.window]} else 0)"
+        return f"text({value})" if field in TEXTS else f"amount({value})"
+
+    def distinct(self, number: int, feature: Feature, field: str) -> str:
+        """The number of different values."""
+        assert feature.window is not None
+        k = self.layout.index(own_column(field))
+        values = self.values(feature, k)
+        if feature.window.kind == "ever":
+            return f"distinct_ever({values}, seen(key), {self.layout.seen.index(own_column(field))})"
+        nullable = {**TEXTS, **AMOUNTS}[field]
+        plain = f"len(d := set({values}))" + (" - (0 in d)" if nullable else "")
+        if self.late:
+            return f"({plain})"
+        lines = [
+            f"if {self.is_busy(feature)}:",
+            f"    v{number} = counter(key, {number}, {k}).distinct(a, {self.low(feature)}, {_high(feature)})",
+        ]
+        if not feature.before:
+            alone = f"(1 if w{k} else 0)" if nullable else "1"
+            lines += [f"elif o == {self.low(feature)}:", f"    v{number} = {alone}"]
+        self.lines += [*lines, "else:", f"    v{number} = {plain}"]
+        return f"v{number}"
+
+    def is_new(self, number: int, feature: Feature, field: str) -> str:
+        """Whether the event's value is in none of the others of the window."""
+        assert feature.window is not None
+        k = self.layout.index(own_column(field))
+        values = self.values(feature, k)
+        if feature.window.kind == "ever":
+            return f"is_new_ever(w{k}, {values}, seen(key), {self.layout.seen.index(own_column(field))})"
+        plain = f"is_new(w{k}, {values})"
+        if self.late:
+            return plain
+        has = f"counter(key, {number}, {k}).has(a, {self.low(feature)}, {_high(feature)}, w{k})"
+        self.lines += [
+            f"if {self.is_busy(feature)}:",
+            f"    v{number} = not {has} if w{k} else None",
+            "else:",
+            f"    v{number} = {plain}",
+        ]
+        return f"v{number}"
+
+
+def _high(feature: Feature) -> str:
+    """The place of the last event of the window."""
+    return "o" if feature.before else "e"
+
+
+def _plus(place: str, offset: int) -> str:
+    return str(int(place) + offset) if place.isdigit() else f"{place} + {offset}"
