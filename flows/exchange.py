@@ -21,7 +21,8 @@ class Transactions(msgspec.Struct, frozen=True):
 
 
 class Featured(msgspec.Struct, frozen=True):
-    """Transactions with their features: a row each. `late` of them came too late for complete windows.
+    """Transactions with their features: a row each. `late` of them came too late for complete windows; `repeated`
+    others had come before and are left out.
 
     `columns` tells by which plan the rows were made: processes that began with different rules must not mix theirs.
     """
@@ -29,15 +30,16 @@ class Featured(msgspec.Struct, frozen=True):
     items: Sequence[Transaction]
     rows: Sequence[Row]
     late: int = 0
+    repeated: int = 0
     columns: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack_featured, (_pack((self.items, self.rows, self.late, self.columns)),)
+        return _unpack_featured, (_pack((self.items, self.rows, self.late, self.repeated, self.columns)),)
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _read_transactions = msgspec.msgpack.Decoder(list[Transaction]).decode
-_read_featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row], int, int]).decode
+_read_featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row], int, int, int]).decode
 
 
 def _unpack_transactions(packed: bytes) -> Transactions:

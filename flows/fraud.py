@@ -15,19 +15,15 @@ from connectors.kafka_source import part_names
 from connectors.recovery import RecoveryRefused, check, lock, recovery_of
 from flows import encoding, steps
 from flows.ends import Sinks, Sources, kafka_ends, kafka_start
-from flows.exchange import Routing, columns_mark
+from flows.exchange import Routing
+from flows.parts import Parts
 from flows.settings import Settings, SettingsError
-from operators.decisions.decide import NOTHING, Decider, Thresholds
+from operators.decisions.decide import NOTHING
 from operators.features.names import ENTITIES
-from operators.features.plan import Plan
-from operators.model.encoding import Encoder
-from operators.model.join import LabelJoin
 from operators.model.scoring import Weights
-from operators.model.specification import ModelError, Specification, load_model
-from operators.model.training import ModelEvent, Trainer
-from operators.rules import ChangeReader, RuleError, Start, known_name, load_rules
-from operators.transactions.decoding import Decoder
-from operators.transactions.formats import Limits
+from operators.model.specification import ModelError
+from operators.model.training import ModelEvent
+from operators.rules import RuleError, Start
 
 
 def build(settings: Settings, sources: Sources, sinks: Sinks, start: Start = NOTHING) -> Dataflow:
@@ -35,40 +31,33 @@ def build(settings: Settings, sources: Sources, sinks: Sinks, start: Start = NOT
 
     `start` is what the topics of rules and lists hold already: its rules' windows are kept too.
     """
-    rules = load_rules(settings.rules_file)
-    model = load_model(settings.model_file) if settings.model_file else None
-    names = (*rules.names, *start.names, *(model.names if model else ()))
-    plan = Plan.of(names, allowed_lateness=settings.allowed_lateness)
-    columns = columns_mark(plan.columns)
-    encoder = Encoder(model, plan) if model else None
-    thresholds = Thresholds(settings.review_threshold, settings.block_threshold)
-    routing = Routing(settings.key_groups, settings.shards)
-    decoder = Decoder(limits(settings))
+    parts = Parts(settings, start)
+    routing, columns = parts.routing, parts.columns
 
     flow = Dataflow("fraud")
 
-    raw = op.input("transactions_in", flow, sources.transactions)
-    decoded = steps.decode("decode", raw, decoder.transactions)
-    by_user = steps.by_user("by_user", decoded, routing)
-    featured = steps.user_windows("user_windows", by_user, plan.entities[0], columns)
-    for entity in plan.entities[1:]:
+    decoded = steps.decode(
+        "decode", op.input("transactions_in", flow, sources.transactions), parts.decoder.transactions
+    )
+    decoded_labels = steps.decode("decode_labels", op.input("labels_in", flow, sources.labels), parts.decoder.labels)
+    labels = op.merge("all_labels", decoded, decoded_labels)
+
+    user, *others = parts.plan.entities
+    by_user = steps.with_labels("user_labels", steps.by_user("by_user", decoded, routing), labels, user, routing)
+    featured = steps.user_windows("user_windows", by_user, user, columns)
+    for entity in others:
         by_entity = steps.by_entity(f"by_{entity.entity}", featured, entity, routing)
+        by_entity = steps.with_labels(f"{entity.entity}_labels", by_entity, labels, entity, routing)
         featured = steps.entity_windows(f"{entity.entity}_windows", by_entity, entity, columns)
     by_shard = steps.by_shard("by_shard", featured, routing)
 
-    raw_labels = op.input("labels_in", flow, sources.labels)
-    decoded_labels = steps.decode("decode_labels", raw_labels, decoder.labels)
-
-    changed = op.input("rules_in", flow, sources.rules)
-    changes = steps.changes("changes", changed, ChangeReader(plan.name, known_name, settings.list_topic).read)
+    changes = steps.changes("changes", op.input("rules_in", flow, sources.rules), parts.changes.read)
     control: KeyedStream[Any] = steps.control("control", changes, routing.shards)
-    if model:
+    if parts.model:
         published = op.input("models_in", flow, sources.models)
-        weights_in_force = steps.control_weights("control_weights", published, routing.shards, model.name)
+        weights_in_force = steps.control_weights("control_weights", published, routing.shards, parts.model.name)
         control = op.merge("all_control", control, weights_in_force)
-    decided = steps.decide(
-        "decide", by_shard, control, lambda: Decider(rules, plan.name, encoder, thresholds, start), columns
-    )
+    decided = steps.decide("decide", by_shard, control, parts.decider, columns)
 
     alerts = steps.alert_policy("alert_policy", decided)
     op.output("alerts_out", op.map_value("alert_records", alerts, encoding.alert_records), sinks.alerts)
@@ -85,10 +74,10 @@ def build(settings: Settings, sources: Sources, sinks: Sinks, start: Start = NOT
     events: KeyedStream[Any] = steps.rule_events("rule_events", changes)
     points = op.merge("all_counts", steps.live_stats("live_stats", partials), steps.rule_points("rule_points", events))
 
-    if model:
-        labels = steps.labels_by_shard("labels_by_shard", op.merge("all_labels", decoded, decoded_labels), routing)
-        examples = steps.label_join("label_join", decided, labels, lambda state: label_join(settings, state))
-        trained = steps.train("train", examples, model.name, lambda state: trainer(settings, model, state))
+    if parts.model:
+        labels_by_shard = steps.labels_by_shard("labels_by_shard", labels, routing)
+        examples = steps.label_join("label_join", decided, labels_by_shard, parts.label_join)
+        trained = steps.train("train", examples, parts.model.name, parts.trainer)
         weights = steps.only("weights", trained, Weights)
         op.output("models_out", op.map_value("model_records", weights, encoding.model_records), sinks.models)
         events = op.merge("all_events", events, steps.only("model_events", trained, ModelEvent))
@@ -149,29 +138,3 @@ def expected_keys(settings: Settings) -> dict[str, list[str]]:
         "fraud.decide:FRAUD_SHARDS": routing.shards,
         "fraud.transactions_in:FRAUD_TRANSACTION_TOPICS": read,
     }
-
-
-def limits(settings: Settings) -> Limits:
-    """What a message may be, as the settings have it."""
-    return Limits(
-        paysim_start=settings.paysim_start,
-        label_delay=settings.label_delay,
-        max_clock_skew=settings.max_clock_skew,
-        max_amount=settings.max_amount,
-        max_id_length=settings.max_id_length,
-        max_message_bytes=settings.max_message_bytes,
-    )
-
-
-def label_join(settings: Settings, state: bytes | None) -> LabelJoin:
-    """The join of one shard, with its share of the room."""
-    return LabelJoin(
-        maturity=settings.label_maturity,
-        max_pending=max(1, settings.max_pending_labels // settings.shards),
-        snapshot=state,
-    )
-
-
-def trainer(settings: Settings, model: Specification, state: bytes | None) -> Trainer:
-    """The one trainer of the flow."""
-    return Trainer(model, state, review_threshold=settings.review_threshold)

@@ -2,15 +2,18 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 from bytewax.operators import StatefulBatchLogic
 
 from flows.exchange import ColumnsDiffer, Featured, Transactions
 from operators.decisions.cooldown import Alert, Cooldown
 from operators.decisions.decide import DecidedBatch, Decider
 from operators.decisions.statistics import LiveStatistics, Partial
-from operators.features.windows import Windows
+from operators.features.windows import Labelled, Windows
 from operators.measurements import Point
 from operators.model.join import Decided, Example, LabelJoin
 from operators.model.scoring import Weights
@@ -29,36 +32,57 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class UserWindowsLogic(StatefulBatchLogic[Transactions, Featured, bytes]):
+class UserWindowsLogic(StatefulBatchLogic["Transactions | list[Label]", Featured, bytes]):
     def __init__(self, windows: Windows, columns: int) -> None:
         self.windows = windows
         self.columns = columns
+        self.repeated = 0
 
-    def on_batch(self, values: list[Transactions]) -> tuple[list[Featured], bool]:
-        items = values[0].items if len(values) == 1 else [item for value in values for item in value.items]
-        before = self.windows.late
-        rows = self.windows.update(items)
-        return [Featured(items, rows, self.windows.late - before, self.columns)], RETAIN
+    def on_batch(self, values: list[Transactions | list[Label]]) -> tuple[list[Featured], bool]:
+        windows = self.windows
+        items = [item for value in values if isinstance(value, Transactions) for item in value.items]
+        before = windows.late
+        rows = windows.update(items)
+        repeated = set(windows.last_repeated)
+        if repeated:
+            items = [item for index, item in enumerate(items) if index not in repeated]
+            rows = [row for index, row in enumerate(rows) if index not in repeated]
+        enter_labels(windows, values)
+        self.repeated += len(repeated)
+        if not items:
+            return [], RETAIN
+        featured = Featured(items, rows, windows.late - before, self.repeated, self.columns)
+        self.repeated = 0
+        return [featured], RETAIN
 
     def snapshot(self) -> bytes:
         return self.windows.snapshot()
 
 
-class EntityWindowsLogic(StatefulBatchLogic[Featured, Featured, bytes]):
+class EntityWindowsLogic(StatefulBatchLogic["Featured | list[Label]", Featured, bytes]):
     def __init__(self, windows: Windows, columns: int) -> None:
         self.windows = windows
         self.columns = columns
 
-    def on_batch(self, values: list[Featured]) -> tuple[list[Featured], bool]:
+    def on_batch(self, values: list[Featured | list[Label]]) -> tuple[list[Featured], bool]:
         out = []
         for value in values:
-            check_columns(value, self.columns)
-            rows = [row + own for row, own in zip(value.rows, self.windows.update(value.items), strict=True)]
-            out.append(Featured(value.items, rows, value.late, self.columns))
+            if isinstance(value, Featured):
+                check_columns(value, self.columns)
+                rows = [row + own for row, own in zip(value.rows, self.windows.update(value.items), strict=True)]
+                out.append(msgspec.structs.replace(value, rows=rows))
+        enter_labels(self.windows, values)
         return out, RETAIN
 
     def snapshot(self) -> bytes:
         return self.windows.snapshot()
+
+
+def enter_labels(windows: Windows, values: Iterable[Any]) -> None:
+    """What became known, after the transactions of the same batch: those that came with it are not judged by it."""
+    for value in values:
+        if isinstance(value, list):
+            windows.labels([Labelled.of(label, windows.plan) for label in value])
 
 
 class DecideLogic(StatefulBatchLogic["Featured | Weights | Changes", DecidedBatch, bytes]):
@@ -77,7 +101,7 @@ class DecideLogic(StatefulBatchLogic["Featured | Weights | Changes", DecidedBatc
                 self.decider.change(value)
             else:
                 check_columns(value, self.columns)
-                decided.append(self.decider.decide(value.items, value.rows, now_ms(), value.late))
+                decided.append(self.decider.decide(value.items, value.rows, now_ms(), value.late, value.repeated))
         return decided, RETAIN
 
     def snapshot(self) -> bytes:

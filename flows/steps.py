@@ -65,9 +65,22 @@ def by_user(step_id: str, up: Stream[Decoded], routing: Routing) -> KeyedStream[
 def labels_by_shard(step_id: str, up: Stream[Decoded], routing: Routing) -> KeyedStream[list[Label]]:
     """Labels of all batches at hand, to the shard that decides on their users."""
 
+    return _labels_by(step_id, up, lambda label: routing.shard(label.user_id))
+
+
+def with_labels(
+    step_id: str, up: KeyedStream[Any], labels: Stream[Decoded], plan: EntityPlan, routing: Routing
+) -> KeyedStream[Any]:
+    """`up`, and the labels by the key groups of the plan's entity where a feature is made of them."""
+    if not plan.has_labels:
+        return up
+    known = _labels_by(f"{step_id}_by_group", labels, lambda label: routing.group(getattr(label, plan.field) or ""))
+    return op.merge(step_id, up, known)
+
+
+def _labels_by(step_id: str, up: Stream[Decoded], key: Callable[[Label], str]) -> KeyedStream[list[Label]]:
     def split(batches: list[Decoded]) -> list[tuple[str, list[Label]]]:
-        labels = (label for batch in batches for label in batch.labels)
-        return list(_grouped(labels, lambda label: routing.shard(label.user_id)).items())
+        return list(_grouped((label for batch in batches for label in batch.labels), key).items())
 
     return op.flat_map_batch(step_id, up, split)
 
@@ -82,7 +95,7 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, lis
 # Features
 
 
-def user_windows(step_id: str, up: KeyedStream[Transactions], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
+def user_windows(step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
     """The user's features of each transaction, at that transaction; `columns` is the mark of the whole plan."""
     return op.stateful_batch(step_id, up, lambda state: logic.UserWindowsLogic(Windows(plan, state), columns))
 
@@ -99,7 +112,7 @@ def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing
     return op.flat_map_batch(step_id, up, split)
 
 
-def entity_windows(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
+def entity_windows(step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
     """The features of another entity, appended to each row."""
     return op.stateful_batch(step_id, up, lambda state: logic.EntityWindowsLogic(Windows(plan, state), columns))
 
@@ -118,14 +131,12 @@ def _merged(
 ) -> list[tuple[str, Featured]]:
     pairs = (pair for _, batch in batches for pair in zip(batch.items, batch.rows, strict=True))
     columns = batches[0][1].columns  # made in this process, all of them
-    merged = [
-        (shard, Featured([item for item, _ in pairs], [row for _, row in pairs], 0, columns))
-        for shard, pairs in _grouped(pairs, key).items()
-    ]
-    late = sum(batch.late for _, batch in batches)
-    if late and merged:
-        shard, first = merged[0]
-        merged[0] = (shard, Featured(first.items, first.rows, late, columns))
+    late, repeated = sum(batch.late for _, batch in batches), sum(batch.repeated for _, batch in batches)
+    merged = []
+    for shard, group in _grouped(pairs, key).items():
+        items, rows = [item for item, _ in group], [row for _, row in group]
+        merged.append((shard, Featured(items, rows, late, repeated, columns)))
+        late = repeated = 0  # they only add up to totals: the first batch takes them along
     return merged
 
 

@@ -64,6 +64,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             "alerts": int,
             "dead_letters": int,
             "late": int,
+            "repeated": int,
             "latency_p50_ms": float,
             "latency_p99_ms": float,
             "latency_max_ms": float,
@@ -78,6 +79,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             "version": int,
             "examples": int,
             "frauds": int,
+            "frauds_waiting": int,
+            "frauds_dropped": int,
             "roc_auc": float,
             "average_precision": float,
             "log_loss": float,
@@ -88,6 +91,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             "fraud_rate": float,
         },
     ),
-    # The detectors' statistic each time the trainer publishes; `drift` is 1 where one was found.
+    # The detectors' statistic each time the trainer publishes; `drift` is 1 where one was found. `psi:<feature>` and
+    # `ks:<feature>`, once a window of examples: the distance of each feature, and of `score`, from its reference.
     "model_drift": Measurement(("model", "detector"), {"value": float, "drift": int, "examples": int}),
 }

@@ -34,7 +34,7 @@ def backtest(
     from rich.console import Console
     from rich.progress import Progress
 
-    from flows.fraud import limits
+    from flows.parts import limits
     from fraudflow.evaluation.history import HistoryError, read_history
     from fraudflow.rules import page, terminal
     from fraudflow.rules.findings import findings

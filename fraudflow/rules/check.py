@@ -22,7 +22,7 @@ def check(
 
     Example: `python -m fraudflow rules check rules.toml`
     """
-    from flows.fraud import limits
+    from flows.parts import limits
     from operators.rules.checking import check_rules
     from operators.rules.examples import run_examples
     from operators.rules.lint import lint

@@ -78,7 +78,8 @@ class DecidedBatch(NamedTuple):
     suspicious: list[Decision]
     hits: dict[tuple[str, str], int]
     decided_at: int
-    late: int
+    late: int = 0
+    repeated: int = 0
 
 
 class Decider:
@@ -113,7 +114,9 @@ class Decider:
         self.weights = weights
         self.scorer = Scorer(weights)
 
-    def decide(self, transactions: Sequence[Transaction], rows: Sequence[Row], now: int, late: int = 0) -> DecidedBatch:
+    def decide(
+        self, transactions: Sequence[Transaction], rows: Sequence[Row], now: int, late: int = 0, repeated: int = 0
+    ) -> DecidedBatch:
         """Judge a batch: `rows` are the features of each transaction, `now` is the wall clock in milliseconds."""
         inputs: Sequence[dict[str, float]] = self.encoder.encode(transactions, rows) if self.encoder else []
         scores = self.scorer.scores(inputs) if self.encoder else [None] * len(transactions)
@@ -134,7 +137,7 @@ class Decider:
             hits = [self._hit(number, transactions[index], rows[index]) for number in fired[index]]
             scored = (scores[index], inputs[index]) if self.encoder else (None, {})
             suspicious.append(self._judge(transactions[index], hits, *scored, now))
-        return DecidedBatch(transactions, inputs, scores, suspicious, counts, now, late)
+        return DecidedBatch(transactions, inputs, scores, suspicious, counts, now, late, repeated)
 
     def _judge(
         self, transaction: Transaction, hits: list[Hit], score: float | None, model_input: dict[str, float], now: int

@@ -36,6 +36,7 @@ class Second(msgspec.Struct, array_like=True):
     hits: dict[str, int] = {}
     latency: dict[int, int] = {}
     rejected: dict[str, int] = {}
+    repeated: int = 0
 
     def add(self, other: "Second") -> None:
         self.count += other.count
@@ -43,6 +44,7 @@ class Second(msgspec.Struct, array_like=True):
         self.amount += other.amount
         self.fraud_amount += other.fraud_amount
         self.late += other.late
+        self.repeated += other.repeated
         self.lag += other.lag
         _merge(self.hits, other.hits)
         _merge(self.latency, other.latency)
@@ -92,6 +94,7 @@ def partial_of(decided: DecidedBatch) -> Partial:
     if seconds:
         newest = seconds[max(seconds)]
         newest.late += decided.late
+        newest.repeated += decided.repeated
         for (rule, severity), count in decided.hits.items():
             newest.hits[f"{rule}\t{severity}"] = newest.hits.get(f"{rule}\t{severity}", 0) + count
     return seconds
@@ -185,6 +188,7 @@ def _second_points(second: int, sums: Second) -> list[Point]:
         "alerts": sums.frauds,
         "dead_letters": sum(sums.rejected.values()),
         "late": sums.late,
+        "repeated": sums.repeated,
     }
     if sums.count:
         fields["event_lag_s"] = sums.lag / sums.count / 1000

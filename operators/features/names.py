@@ -37,6 +37,8 @@ ALIASES: Final[Mapping[str, str]] = {"user": "user_id", "merchant": "merchant_id
 """Short names of fields; as entities they are the names to use."""
 
 ENTITIES: Final[tuple[str, ...]] = (*ALIASES, *(field for field in (*TEXTS, *AMOUNTS) if field not in ALIASES.values()))
+LABELLED: Final = ("user", "merchant", "receiver")
+"""The entities whose keys a label has."""
 
 NUMERIC: Final = ("sum", "mean", "min", "max", "std")
 OF_ANY_FIELD: Final = ("distinct", "last", "is_new")
@@ -107,6 +109,9 @@ def parse_feature(name: str) -> Feature:
         raise UnknownFeature(name, (name.replace("_before", ""),), f"{aggregate} never has the event's own label")
     if aggregate in FROM_LABELS and "tumbling" in match["window"]:
         raise UnknownFeature(name, (name.replace("tumbling_", ""),), f"{aggregate} takes no tumbling window")
+    if aggregate in FROM_LABELS and (match["entity"] or "user") not in LABELLED:
+        known = tuple(name.replace(f"_by_{match['entity']}", f"_by_{entity}") for entity in LABELLED)
+        raise UnknownFeature(name, known, f"a label tells its {', '.join(LABELLED)} only")
     return Feature(
         name,
         aggregate,

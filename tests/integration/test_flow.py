@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -262,3 +263,43 @@ def test_influxdb_holds_each_alert_of_kafka_once(mock_kafka: Cluster, influxdb: 
             assert point["rule"] in point["rules"].split(", ")
         (rejected,) = influxdb.query("SELECT sum(rejected) FROM pipeline WHERE reason = 'not_json'")
         assert rejected["sum"] == 1
+
+
+def test_a_repeated_message_is_judged_once(kafka: Cluster):
+    """A producer's retry: no second alert, no second count, but told in the statistics."""
+    message = {"userId": "u1", "amount": 15_000, "timestamp": stamp(0), "transactionId": "t1"}
+    others = [{**message, "amount": 1, "transactionId": f"t{i}", "timestamp": stamp(i)} for i in (2, 3)]
+    with pipeline(kafka, MODEL_FILE="") as flow:
+        flow.send([message, message, *others, message])
+        flow.run(recover=True)
+        flow.send([message, others[0]])
+        flow.run(recover=True)
+        assert by_rules(flow.alerts()) == {"t1": {"high_amount"}}
+        assert len(flow.alerts()) == 1
+        last = {r["time"]: r["fields"] for r in flow.records("STATS_TOPIC") if "transactions" in r["fields"]}
+        assert sum(fields["transactions"] for fields in last.values()) == 3
+        assert sum(fields["repeated"] for fields in last.values()) >= 2
+
+
+def test_labels_that_have_arrived_make_features(kafka: Cluster, tmp_path: Path):
+    """The third payment at a merchant is stopped, since by then two others there were reported."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nid = "bad_merchant"\nwhen = "fraud_count_7d_by_merchant >= 2"\n')
+    payment = {"amount": 10, "merchant": "m1"}
+    messages = [
+        {**payment, "customer_id": f"c{i}", "timestamp": stamp(i * 60), "transaction_id": f"t{i}"} for i in range(3)
+    ]
+    late = {**payment, "customer_id": "c9", "timestamp": stamp(7200), "transaction_id": "t9"}
+    elsewhere = {**late, "merchant": "m2", "customer_id": "c8", "transaction_id": "t8"}
+    label = {"is_fraud": True, "merchant_id": "m1"}
+    with pipeline(kafka, MODEL_FILE="", RULES_FILE=str(rules)) as flow:
+        flow.send(messages)
+        flow.run(recover=True)
+        reported = [
+            {**label, "transaction_id": f"t{i}", "user_id": f"c{i}", "labelled_at": stamp(3600 + i)} for i in (0, 2)
+        ]
+        flow.send(reported, "LABEL_TOPIC")
+        flow.run(recover=True)
+        flow.send([late, elsewhere])
+        flow.run(recover=True)
+        assert by_rules(flow.alerts()) == {"t9": {"bad_merchant"}}

@@ -1,0 +1,56 @@
+"""What the steps are made with: the operators as the settings, the rules and the model have them."""
+
+from typing import Any
+
+from flows.exchange import Routing, columns_mark
+from flows.settings import Settings
+from operators.decisions.decide import Decider, Thresholds
+from operators.features.plan import Plan
+from operators.model.encoding import Encoder
+from operators.model.join import LabelJoin
+from operators.model.specification import load_model
+from operators.model.training import Trainer
+from operators.rules import ChangeReader, Start, known_name, load_rules
+from operators.transactions.decoding import Decoder
+from operators.transactions.formats import Limits
+
+
+class Parts:
+    """Reads the rules and the model that the settings name. Raises RuleError, ModelError, UnknownName.
+
+    `start` is what the topics of rules and lists hold already: the windows of its rules are kept too.
+    """
+
+    def __init__(self, settings: Settings, start: Start) -> None:
+        self.settings = settings
+        self.start = start
+        self.rules = load_rules(settings.rules_file)
+        self.model = load_model(settings.model_file) if settings.model_file else None
+        names = (*self.rules.names, *start.names, *(self.model.names if self.model else ()))
+        self.plan = Plan.of(names, allowed_lateness=settings.allowed_lateness, repeats=True)
+        self.columns = columns_mark(self.plan.columns)
+        self.routing = Routing(settings.key_groups, settings.shards)
+        self.decoder = Decoder(limits(settings))
+        self.changes = ChangeReader(self.plan.name, known_name, settings.list_topic)
+        self._encoder = Encoder(self.model, self.plan) if self.model else None
+
+    def decider(self) -> Decider:
+        """Of one shard."""
+        thresholds = Thresholds(self.settings.review_threshold, self.settings.block_threshold)
+        return Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start)
+
+    def label_join(self, state: bytes | None) -> LabelJoin:
+        """Of one shard, with its share of the room."""
+        room = max(1, self.settings.max_pending_labels // self.settings.shards)
+        return LabelJoin(maturity=self.settings.label_maturity, max_pending=room, snapshot=state)
+
+    def trainer(self, state: bytes | None) -> Trainer:
+        """The one of the flow."""
+        assert self.model is not None, "without a model there is no step that trains"
+        return Trainer(self.model, state, review_threshold=self.settings.review_threshold)
+
+
+def limits(settings: Settings) -> Limits:
+    """What a message may be: the settings of the same names."""
+    named: dict[str, Any] = {field: getattr(settings, field) for field in Limits._fields}
+    return Limits(**named)
