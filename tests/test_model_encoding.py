@@ -126,6 +126,7 @@ def test_the_shipped_model_serves_three_formats_in_one_batch() -> None:
             "old balance in 0.01..1000",
             "receiver's old balance < 0.01",
             "amount / old balance in 0.9..1.1",
+            "moves out nearly everything",
         ),
         1.0,
     )

@@ -1,5 +1,6 @@
 """Labels meet their transactions: late, early, twice, corrected, never; and nothing is lost at a restart."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
@@ -44,6 +45,15 @@ def test_an_unlabelled_transaction_is_legitimate_at_maturity() -> None:
     assert verdicts(labels.decided([decided("b", MATURITY)])) == [("a", MATURITY, False)]
 
 
+def test_the_label_of_a_transaction_that_comes_late_may_come_after_it() -> None:
+    """Both were in one message, and took different paths."""
+    labels = join()
+    labels.decided([decided("z", 500)])
+    assert labels.decided([decided("a", 0), decided("b", 0), decided("y", 501)]) == []
+    assert verdicts(labels.labels([label("a", MATURITY)])) == [("a", 501, True)]
+    assert verdicts(labels.decided([decided("x", 500 + MATURITY)]))[0] == ("b", 500 + MATURITY, False)
+
+
 def test_a_label_does_not_move_the_clock() -> None:
     labels = join()
     labels.decided([decided("a", 0)])
@@ -70,11 +80,50 @@ def test_of_the_labels_that_have_arrived_the_latest_counts() -> None:
         assert verdicts(labels.decided([decided("z", 9), decided("a", 0)])) == [("a", 9, False)]
 
 
-def test_what_was_learned_stays_learned() -> None:
+def test_a_later_label_corrects_what_was_learned() -> None:
     labels = join()
-    labels.decided([decided("a", 0)])
+    labels.decided([decided("a", 0, score=0.75)])
     labels.labels([label("a", 2, True), label("a", 5, False)])
     assert verdicts(labels.decided([decided("b", 2)])) == [("a", 2, True)]
+    (correction,) = labels.decided([decided("c", 5)])
+    assert correction == Example("a", 0, 5, {"a": 1.0, "time 0": 0.0}, 0.75, False, 1.0, 5.0, corrects=True)
+    assert verdicts(labels.labels([label("a", 5, True)])) == [("a", 5, True)]
+    assert labels.counts.corrected == 2
+
+
+def test_a_label_that_says_the_same_again_or_is_older_corrects_nothing() -> None:
+    labels = join()
+    labels.decided([decided("a", 0), decided("b", 20)])
+    assert verdicts(labels.labels([label("a", 10, True)])) == [("a", 20, True)]
+    assert labels.labels([label("a", 15, True), label("a", 5, False)]) == []
+    assert labels.counts.corrected == 0
+
+
+def test_a_correction_from_the_future_waits_for_its_time() -> None:
+    labels = join()
+    labels.decided([decided("a", 0), decided("b", 20)])
+    labels.labels([label("a", 10, True), label("a", 60, False)])
+    assert labels.decided([decided("c", 59)]) == []
+    assert verdicts(labels.decided([decided("d", 60)])) == [("a", 60, False)]
+
+
+def test_a_transaction_is_corrected_at_most_so_often_and_so_late() -> None:
+    labels = join()
+    labels.decided([decided("a", 0), decided("b", 20)])
+    flips = labels.labels([label("a", 20, number % 2 == 0) for number in range(50)])
+    assert len(flips) == MAX_LABELS
+    assert labels.counts.surplus == 50 - MAX_LABELS
+    labels.labels([label("b", 20, True)])
+    assert labels.decided([decided("c", 20 + MATURITY)]) == []
+    assert labels.labels([label("b", 20 + MATURITY, False)]) == []
+
+
+def test_only_so_many_are_remembered_for_a_correction() -> None:
+    labels = LabelJoin(maturity=MATURITY, max_corrections=3)
+    labels.decided([decided(f"t{number}", 0) for number in range(5)])
+    assert len(labels.labels([label(f"t{number}", 0, True) for number in range(5)])) == 5
+    corrected = labels.labels([label(f"t{number}", 0, False) for number in range(5)])
+    assert [one.transaction_id for one in corrected] == ["t2", "t3", "t4"]
 
 
 def test_a_label_twice_counts_once() -> None:
@@ -119,6 +168,17 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
         labels.decided([decided(f"u{number}", 50)])
     assert len(labels._due) < 2_000
     assert len(labels._labels) <= 6
+
+
+def test_of_more_than_there_is_room_for_the_oldest_are_given_up_even_where_an_id_comes_again() -> None:
+    labels = join(max_pending=3)
+    labels.decided([decided("a", 0), decided("b", 0), decided("c", 0), decided("d", 0)])  # gives up a
+    labels.labels([label("b", 0)])  # matures
+    labels.decided([decided("b", 0), decided("e", 0)])  # b is the youngest but e: gives up c
+    assert [example.transaction_id for example in labels.decided([decided("z", MATURITY - 1)])] == []
+    assert labels.counts.dropped == 3
+    matured = labels.decided([decided("y", MATURITY)])
+    assert [example.transaction_id for example in matured] == ["e"]
 
 
 def test_a_flood_of_labels_for_one_transaction_is_bounded() -> None:
@@ -185,36 +245,81 @@ def test_the_slow_and_obvious_join_agrees(ops: list[Operation]) -> None:
     assert apply(join(), ops) == slow_and_obvious(ops)
 
 
-def slow_and_obvious(ops: list[Operation]) -> list[Example]:
+@dataclass
+class Learned:
+    """What the oracle remembers of a labelled transaction that matured."""
+
+    one: Decided
+    is_fraud: bool
+    decided_at: int
+    heard: int
+    until: int
+
+
+def slow_and_obvious(ops: list[Operation]) -> list[Example]:  # noqa: PLR0915  a script, to be read from top to bottom
     clock = -(2**62)
     pending: dict[str, Decided] = {}
+    seen: dict[str, int] = {}
     due: dict[str, int] = {}
     known: dict[str, list[Operation]] = {}
     waits_until: dict[str, int] = {}
+    learned: dict[str, Learned] = {}
+    changes: list[tuple[Learned, Operation]] = []
     examples: list[Example] = []
+
+    def correct(op: Operation) -> bool:
+        """Whether the label is for a transaction that was learned."""
+        one = learned.get(op.identity)
+        if op.identity in pending or one is None or max(op.time, clock) >= one.until:
+            return False
+        if one.heard < MAX_LABELS:
+            one.heard += 1
+            changes.append((one, op))
+        return True
+
     for op in ops:
-        if op.is_label:
+        if not op.is_label:
+            clock = max(clock, op.time)
+            if op.identity not in pending:
+                pending[op.identity] = decided(op.identity, op.time)
+                seen[op.identity] = clock
+                waits_until.pop(op.identity, None)
+        elif not correct(op):
             if len(known.setdefault(op.identity, [])) >= MAX_LABELS:
                 continue
             known[op.identity].append(op)
             if op.identity not in pending:
                 waits_until[op.identity] = max(op.time, clock) + MATURITY
-        else:
-            clock = max(clock, op.time)
-            if op.identity not in pending:
-                pending[op.identity] = decided(op.identity, op.time)
-                waits_until.pop(op.identity, None)
         if op.identity in pending:
-            event_time = pending[op.identity].event_time
-            earliest = min((one.time for one in known.get(op.identity, ())), default=event_time + MATURITY)
-            ripe = min(event_time + MATURITY, earliest)
+            earliest = min((one.time for one in known.get(op.identity, ())), default=2**62)
+            ripe = min(seen[op.identity] + MATURITY, earliest)
             due[op.identity] = min(due.get(op.identity, 2**62), max(ripe, clock))
         for at, identity in sorted((at, identity) for identity, at in due.items() if at <= clock):
             one = pending.pop(identity)
             del due[identity]
-            arrived = [op for op in known.pop(identity, ()) if op.time <= at]
-            is_fraud = bool(arrived) and max(enumerate(arrived), key=lambda pair: (pair[1].time, pair[0]))[1].is_fraud
+            labels = known.pop(identity, [])
+            arrived = [op for op in labels if op.time <= at]
+            verdict = max(enumerate(arrived), key=lambda pair: (pair[1].time, pair[0]))[1] if arrived else None
+            is_fraud = verdict is not None and verdict.is_fraud
             examples.append(Example(identity, one.event_time, at, one.input, one.score, is_fraud, 1.0, one.amount))
+            if verdict is not None:
+                learned[identity] = Learned(one, is_fraud, verdict.time, len(arrived), clock + MATURITY)
+                learned = {identity: one for identity, one in learned.items() if one.until > clock}
+                for later in labels:
+                    if later.time > at:
+                        correct(later)
+        for change in sorted((change for change in changes if change[1].time <= clock), key=lambda pair: pair[1].time):
+            changes.remove(change)
+            was, op_ = change
+            if learned.get(op_.identity) is not was or op_.time < was.decided_at:
+                continue
+            was.decided_at = op_.time
+            if op_.is_fraud != was.is_fraud:
+                was.is_fraud = op_.is_fraud
+                one = was.one
+                examples.append(
+                    Example(op_.identity, one.event_time, clock, one.input, one.score, was.is_fraud, 1.0, 5.0, True)
+                )
         for identity in [identity for identity, until in waits_until.items() if until <= clock]:
             del waits_until[identity], known[identity]
     return examples

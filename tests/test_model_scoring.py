@@ -6,10 +6,11 @@ from math import log
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river import linear_model, optim
 
 from operators.features.plan import Plan
 from operators.model.encoding import Encoder, Input
-from operators.model.pipeline import OnlinePipeline
+from operators.model.pipeline import AdaGrad, OnlinePipeline
 from operators.model.scoring import Reason, Scorer, TrainedOn, Weights, WeightsError, sigmoid
 from operators.model.specification import Specification, parse_model
 from operators.transactions.records import Transaction
@@ -160,3 +161,14 @@ def test_a_wrong_record_is_refused(old: bytes, new: bytes) -> None:
     assert old in good
     with pytest.raises(WeightsError):
         Weights.from_json(good.replace(old, new))
+
+
+@given(st.lists(st.tuples(st.dictionaries(st.sampled_from("abcde"), st.floats(-5, 5)), st.booleans()), max_size=60))
+def test_the_faster_adagrad_is_rivers_to_the_bit(examples: list[tuple[dict[str, float], bool]]) -> None:
+    ours, rivers = (
+        linear_model.LogisticRegression(optimizer=optimiser(lr=0.3)) for optimiser in (AdaGrad, optim.AdaGrad)
+    )
+    for x, is_fraud in examples:
+        ours.learn_one(x, is_fraud)
+        rivers.learn_one(x, is_fraud)
+        assert (ours.intercept, dict(ours.weights)) == (rivers.intercept, dict(rivers.weights))

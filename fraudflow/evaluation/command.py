@@ -1,20 +1,27 @@
 """`fraudflow evaluate`: what rules and model would have decided on a history."""
 
-import csv
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import gc
+import tomllib
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.settings import Settings
+from fraudflow.evaluation.files import write_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from fraudflow.evaluation.history import History
+    from fraudflow.evaluation.replay import Replay
+
+__all__ = ["evaluate", "write_json"]
 
 
 def evaluate(
     file: Annotated[Path, typer.Argument(help="The history: CSV, JSON lines (either may be .gz) or Parquet.")],
-    output: Annotated[Path, typer.Option(help="The folder for scores.csv and metrics.json.")] = Path(
+    output: Annotated[Path, typer.Option(help="The folder for report.html, metrics.json and scores.csv.")] = Path(
         "reports/evaluate"
     ),
     label_delay: Annotated[
@@ -26,42 +33,49 @@ def evaluate(
     end: Annotated[str, typer.Option("--to", help="Judge up to this time (ISO 8601, not included).")] = "",
     rules: Annotated[Path | None, typer.Option(help="The rules; without it FRAUD_RULES_FILE.")] = None,
     model: Annotated[Path | None, typer.Option(help="The model; without it FRAUD_MODEL_FILE.")] = None,
+    capacity: Annotated[int, typer.Option(help="How many users analysts can look at in a day.", min=1)] = 100,
+    costs: Annotated[
+        str,
+        typer.Option(help="Of a missed fraud (a number, or its amount), a review, a legitimate transaction blocked."),
+    ] = "missed=amount,review=5,block=50",
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Other rules, or another model: which decisions would change. Once for each."),
+    ] = None,
 ) -> None:
     """Decide on a history in event-time order with the flow's own operators, predict before learn, and judge it.
 
-    Writes scores.csv (a row for each transaction) and metrics.json. The same file gives the same bytes.
+    Writes report.html (curves, calibration, costs, weights, drift), metrics.json, scores.csv (a row for each
+    transaction), and with --against changes.csv. The same file gives the same bytes.
 
     Example: `python -m fraudflow evaluate data/paysim_excerpt.csv.gz --label-delay 1h --output reports/paysim`
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    from flows.fraud import limits
+    from flows.parts import limits
+    from fraudflow.evaluation.comparison import summary
+    from fraudflow.evaluation.costs import parse_costs
     from fraudflow.evaluation.history import HistoryError, read_history
     from fraudflow.evaluation.measures import measure
-    from fraudflow.evaluation.replay import Judged, Replay
+    from fraudflow.evaluation.report import write_all
+    from fraudflow.evaluation.terminal import show
     from operators.decisions.decide import Thresholds
     from operators.durations import parse_duration
-    from operators.model.specification import load_model
-    from operators.rules import load_rules
     from operators.times import parse_time
 
     console = Console(stderr=True)
     settings = Settings.load()
     thresholds = Thresholds(settings.review_threshold, settings.block_threshold)
+    gc.disable()  # millions of rows, none of them in a circle: looking for some would take a fifth of the time
     try:
         delay = parse_duration(label_delay) if label_delay else settings.label_delay
         first = parse_time(start) if start else 0
         last = parse_time(end) if end else 2**62
-        model_file = model or settings.model_file
-        replay = Replay(
-            load_rules(rules or settings.rules_file),
-            load_model(model_file) if model_file else None,
-            thresholds,
-            label_delay=delay,
-            label_maturity=max(delay, settings.label_maturity),
-            allowed_lateness=settings.allowed_lateness,
-        )
+        prices = parse_costs(costs)
+        files = {"rules": rules or settings.rules_file, "model": model or settings.model_file}
+        others = {_kind(path): path for path in against or []}
+        replays = [_replay(each, thresholds, delay, settings) for each in (files, files | others)[: 1 + bool(others)]]
         with Progress(console=console, transient=True) as progress:
             reading = progress.add_task(f"reading {file.name}", total=None)
             history = read_history(file, limits(settings), lambda rows: progress.update(reading, completed=rows))
@@ -70,16 +84,17 @@ def evaluate(
                 raise HistoryError(
                     f"{file}: no usable row; {'; '.join(history.first_rejected.values()) or 'it is empty'}"
                 )
-            deciding = progress.add_task("deciding", total=len(history.rows))
-            judged: list[Judged] = []
-            for batch in replay.run(history.rows):
-                judged += batch
-                progress.advance(deciding, len(batch))
-    except ValueError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+            for replay, title in zip(
+                replays, ("deciding", f"against {' '.join(map(str, against or []))}"), strict=False
+            ):
+                _run(replay, history, progress, title)
+    except (ValueError, OSError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    finally:
+        gc.enable()
 
-    within = [one for one in judged if first <= one.event_time < last]
+    judged, *other = [replay.judged.between(first, last) for replay in replays]
     metrics: dict[str, Any] = {
         "file": file.name,
         "rows": len(history.rows) + sum(history.rejected.values()),
@@ -88,86 +103,59 @@ def evaluate(
         "from": start or None,
         "to": end or None,
         "label_delay_s": delay / 1000,
-        **measure(within, thresholds),
-        "model": _model(replay),
+        **measure(judged, thresholds, capacity, prices),
+        "model": _model(replays[0]),
     }
-    output.mkdir(parents=True, exist_ok=True)
-    write_scores(output / "scores.csv", within)
-    write_json(output / "metrics.json", metrics)
-    show(metrics, output)
+    if other:
+        metrics["against"] = {
+            "files": [path.name for path in others.values()],
+            "changes": summary(judged, other[0]),
+            **measure(other[0], thresholds, capacity, prices),
+            "model": _model(replays[1]),
+        }
+    written = write_all(output, metrics, [judged, *other], replays[0].course, prices)
+    show(metrics)
+    Console().print(f"written to {output}: {', '.join(written)}", highlight=False, soft_wrap=True)
 
 
-def _model(replay: Any) -> dict[str, Any] | None:
+def _kind(path: Path) -> str:
+    """Whether a TOML file holds rules or a model. Raises ValueError."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    kinds = [kind for kind, table in (("rules", "rule"), ("model", "feature")) if table in content]
+    if len(kinds) != 1:
+        raise ValueError(f"{path}: neither rules ([[rule]]) nor a model ([[feature]])")
+    return kinds[0]
+
+
+def _replay(files: dict[str, Any], thresholds: Any, delay: int, settings: Settings) -> "Replay":
+    from fraudflow.evaluation.replay import Replay
+    from operators.model.specification import load_model
+    from operators.rules import load_rules
+
+    return Replay(
+        load_rules(files["rules"]),
+        load_model(files["model"]) if files["model"] else None,
+        thresholds,
+        label_delay=delay,
+        label_maturity=max(delay, settings.label_maturity),
+        allowed_lateness=settings.allowed_lateness,
+    )
+
+
+def _run(replay: "Replay", history: "History", progress: "Progress", title: str) -> None:
+    deciding = progress.add_task(title, total=len(history.rows))
+    for rows in replay.run(history.rows):
+        progress.update(deciding, completed=rows)
+    progress.remove_task(deciding)
+
+
+def _model(replay: "Replay") -> dict[str, Any] | None:
     weights = replay.weights
     if weights is None:
         return None
     trained = {"examples": weights.trained_on.examples, "frauds": weights.trained_on.frauds}
-    return {"name": weights.name, "version": weights.version, "trained_on": trained}
-
-
-def write_scores(path: Path, judged: Sequence[Any]) -> None:
-    """`scores.csv`: a row for each transaction, in event-time order; what is not known is empty."""
-    from operators.times import iso
-
-    with _whole(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["transaction_id", "event_time", "risk_score", "decision", "rules", "is_fraud"])
-        for one in judged:
-            score = "" if one.score is None else repr(one.score)
-            fraud = "" if one.is_fraud is None else int(one.is_fraud)
-            row = [one.transaction_id, iso(one.event_time), score, one.verdict, " ".join(one.rules), fraud]
-            writer.writerow(row)
-
-
-def write_json(path: Path, metrics: dict[str, Any]) -> None:
-    """`metrics.json`."""
-    import orjson
-
-    with _whole(path) as file:
-        file.write(orjson.dumps(metrics, option=orjson.OPT_INDENT_2).decode() + "\n")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[str]]:
-    """A file that appears under its name only when it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        yield file
-    os.replace(partial, path)
-
-
-def show(metrics: dict[str, Any], output: Path) -> None:
-    """The result as a table, for people."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    score, decisions = metrics["score"], metrics["decisions"]
-    table = Table("", "hits", "frauds", "precision", "recall", box=None, pad_edge=False)
-    rows = {"all decisions": decisions, **{f"rule {rule}": hits for rule, hits in metrics["rules"].items()}}
-    for name, hits in rows.items():
-        table.add_row(
-            name, f"{hits['hits']:,}", f"{hits['frauds']:,}", _percent(hits["precision"]), _percent(hits["recall"])
-        )
-    at = score["at_review_threshold"]
-    table.add_row(
-        f"score ≥ {at['threshold']:g}", f"{at['above']:,}", "", _percent(at["precision"]), _percent(at["recall"])
-    )
-    console.print(f"{metrics['transactions']:,} transactions, {metrics['frauds']:,} of them frauds", highlight=False)
-    if metrics["rejected"]:
-        console.print(f"not usable: {', '.join(f'{n:,} {reason}' for reason, n in metrics['rejected'].items())}")
-    console.print(
-        f"score: ROC AUC {_figure(score['roc_auc'])}, average precision {_figure(score['average_precision'])}, "
-        f"log-loss {_figure(score['log_loss'])} on {score['scored']:,} that had one",
-        highlight=False,
-    )
-    console.print(table)
-    console.print(f"written: {output / 'scores.csv'}, {output / 'metrics.json'}", highlight=False, soft_wrap=True)
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    drifts = [{"at": event.at, "detector": event.detector, "message": event.message} for event in replay.course.drifts]
+    return {"name": weights.name, "version": weights.version, "trained_on": trained, "drift": drifts}

@@ -4,12 +4,12 @@ import csv
 import gzip
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import orjson
 
+from operators.times import SMALLEST_MILLISECONDS
 from operators.transactions.formats import Limits, Rejected, read_transaction
 from operators.transactions.records import Transaction
 
@@ -98,12 +98,22 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    yield {field: _plain(value) for field, value in row.items()}
+                columns = [_plain(column) for column in batch.columns]
+                yield from (dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True))
     except pa.ArrowException as error:
         raise HistoryError(f"{path}: {error}") from error
 
 
-def _plain(value: Any) -> Any:
-    """As JSON would hold it."""
-    return value.isoformat() if isinstance(value, datetime) else value
+def _plain(column: Any) -> list[Any]:
+    """The values as JSON would hold them: times (naive ones are UTC) as milliseconds, or as ISO 8601 in the years whose
+    milliseconds would be taken for seconds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_timestamp(column.type):
+        return column.to_pylist()  # type: ignore[no-any-return]
+    milliseconds = column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64())
+    least = pc.min(milliseconds).as_py()
+    if least is not None and least < SMALLEST_MILLISECONDS:
+        return [value and value.isoformat() for value in column.to_pylist()]
+    return milliseconds.to_pylist()  # type: ignore[no-any-return]

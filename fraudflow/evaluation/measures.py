@@ -1,62 +1,91 @@
 """How good the decisions on a labelled history were."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fraudflow.evaluation.replay import Judged
-from operators.decisions.decide import Thresholds
+from fraudflow.evaluation.costs import Costs, cheapest, cost_curve, cost_of_decisions
+from fraudflow.evaluation.judged import ALLOW, Flags, Judged, Numbers
+from operators.decisions.decide import VERDICTS, Thresholds
 from operators.model.quality import SMALLEST, average_precision, roc_auc
 
+DAY = 86_400_000
+BINS = 10
 
-def measure(judged: Sequence[Judged], thresholds: Thresholds) -> dict[str, Any]:
+
+class Bin(NamedTuple):
+    """The scores in one of `BINS` bins of equal width: how many, their mean, and the share of frauds."""
+
+    size: int
+    mean_score: float
+    fraud_rate: float
+
+
+def measure(judged: Judged, thresholds: Thresholds, capacity: int, costs: Costs) -> dict[str, Any]:
     """Metrics over the labelled ones of `judged`: of the score (where there was one), of the decisions, of each rule.
 
     What has no meaning (a precision without alerts, an AUC without frauds) is null.
     """
-    labelled = [one for one in judged if one.is_fraud is not None]
-    frauds = sum(bool(one.is_fraud) for one in labelled)
-    fired = {rule for one in judged for rule in one.rules}
-    alerted = [one for one in labelled if one.verdict != "allow"]
+    labelled, frauds = judged.labelled, int(judged.fraud.sum())
+    fired: dict[str, list[int]] = {}
+    for index in (number for number, rules in enumerate(judged.rules) if rules):
+        for rule in judged.rules[index]:
+            fired.setdefault(rule, []).append(index)
     return {
         "transactions": len(judged),
-        "labelled": len(labelled),
+        "labelled": int(labelled.sum()),
         "frauds": frauds,
-        "fraud_rate": _share(frauds, len(labelled)),
-        "score": _score([one for one in labelled if one.score is not None], thresholds),
+        "fraud_rate": _share(frauds, int(labelled.sum())),
+        "score": _score(judged, thresholds),
+        "at_capacity": at_capacity(judged, capacity),
         "decisions": {
-            **{verdict: sum(one.verdict == verdict for one in judged) for verdict in ("allow", "review", "block")},
-            **_hits(alerted, frauds),
+            **{name: int((judged.verdict == code).sum()) for code, name in enumerate(VERDICTS)},
+            **_hits(judged, np.flatnonzero(judged.verdict != ALLOW), frauds),
         },
-        "rules": {rule: _hits([one for one in labelled if rule in one.rules], frauds) for rule in sorted(fired)},
+        "rules": {rule: _hits(judged, np.array(hits), frauds) for rule, hits in sorted(fired.items())},
+        "costs": _costs(judged, costs),
     }
 
 
-def _hits(hits: Sequence[Judged], frauds: int) -> dict[str, Any]:
-    found = sum(bool(one.is_fraud) for one in hits)
+def _costs(judged: Judged, costs: Costs) -> dict[str, Any]:
+    scored = judged.scored
+    columns = judged.score[scored], judged.fraud[scored], judged.amount[scored]
+    by_score = {
+        f"cheapest_{name}": cheapest(cost_curve(*columns, costs, blocking=name == "block"))
+        for name in ("review", "block")
+        if len(columns[0])
+    }
+    each = {"missed": "amount" if costs.missed is None else costs.missed, "review": costs.review, "block": costs.block}
+    return {"each": each, "decisions": cost_of_decisions(judged, costs), **by_score}
+
+
+def _hits(judged: Judged, hits: Any, frauds: int) -> dict[str, Any]:
+    hits = hits[judged.labelled[hits]]
+    found = int(judged.fraud[hits].sum())
     return {"hits": len(hits), "frauds": found, "precision": _share(found, len(hits)), "recall": _share(found, frauds)}
 
 
-def _score(scored: Sequence[Judged], thresholds: Thresholds) -> dict[str, Any]:
-    score = np.array([one.score for one in scored], dtype=np.float64)
-    fraud = np.array([one.is_fraud for one in scored], dtype=np.bool_)
+def _score(judged: Judged, thresholds: Thresholds) -> dict[str, Any]:
+    scored = judged.scored
+    score, fraud = judged.score[scored], judged.fraud[scored]
     frauds, both = int(fraud.sum()), bool(fraud.any()) and not bool(fraud.all())
     clipped = np.clip(score, SMALLEST, 1 - SMALLEST)
+    some = bool(len(score))
     return {
-        "scored": len(scored),
+        "scored": len(score),
         "frauds": frauds,
         "roc_auc": roc_auc(score, fraud) if both else None,
         "average_precision": average_precision(score, fraud) if both else None,
-        "log_loss": float(-np.log(np.where(fraud, clipped, 1 - clipped)).mean()) if scored else None,
-        "brier": float(((score - fraud) ** 2).mean()) if scored else None,
-        "mean_score": float(score.mean()) if scored else None,
+        "log_loss": float(-np.log(np.where(fraud, clipped, 1 - clipped)).mean()) if some else None,
+        "brier": float(((score - fraud) ** 2).mean()) if some else None,
+        "expected_calibration_error": calibration_error(calibration(score, fraud)) if some else None,
+        "mean_score": float(score.mean()) if some else None,
         "at_review_threshold": _at(thresholds.review, score, fraud),
         "at_block_threshold": _at(thresholds.block, score, fraud),
     }
 
 
-def _at(threshold: float, score: Any, fraud: Any) -> dict[str, Any]:
+def _at(threshold: float, score: Numbers, fraud: Flags) -> dict[str, Any]:
     above = score >= threshold
     found = int((above & fraud).sum())
     return {
@@ -64,6 +93,54 @@ def _at(threshold: float, score: Any, fraud: Any) -> dict[str, Any]:
         "above": int(above.sum()),
         "precision": _share(found, int(above.sum())),
         "recall": _share(found, int(fraud.sum())),
+    }
+
+
+def calibration(score: Numbers, fraud: Flags) -> list[Bin]:
+    """The bins that hold any score, in ascending order; a score of 1 belongs to the last."""
+    place = np.minimum((score * BINS).astype(np.int64), BINS - 1)
+    count = np.bincount(place, minlength=BINS)
+    total, frauds = np.bincount(place, score, BINS), np.bincount(place, fraud, BINS)
+    return [Bin(int(count[i]), float(total[i] / count[i]), float(frauds[i] / count[i])) for i in np.flatnonzero(count)]
+
+
+def calibration_error(bins: list[Bin]) -> float:
+    """Expected calibration error: how far mean score and fraud rate lie apart, the mean over all scores.
+
+    Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
+    """
+    return sum(one.size * abs(one.mean_score - one.fraud_rate) for one in bins) / sum(one.size for one in bins)
+
+
+def at_capacity(judged: Judged, capacity: int) -> dict[str, Any]:
+    """Card precision: of the `capacity` users with the highest score of a day (UTC), the share who had a fraud on it,
+    the mean over the days. Who was found is no longer looked at on the days after.
+
+    Source: Le Borgne et al., Reproducible machine learning for credit card fraud detection, 2022, section 4.4.
+    """
+    days: dict[int, dict[str, tuple[float, bool]]] = {}
+    columns = (judged.time // DAY, judged.score, judged.fraud, judged.scored)
+    rows = zip(judged.users, *(column.tolist() for column in columns), strict=True)
+    for user, day, score, is_fraud, scored in rows:
+        if scored:
+            cards = days.setdefault(day, {})
+            highest, was_fraud = cards.get(user, (0.0, False))
+            cards[user] = max(highest, score), was_fraud or is_fraud
+    known: set[str] = set()
+    precisions = []
+    compromised = found = 0
+    for _, cards in sorted(days.items()):
+        looked_at = [(-score, user) for user, (score, _) in cards.items() if user not in known]
+        caught = {user for _, user in sorted(looked_at)[:capacity] if cards[user][1]}
+        compromised += sum(was_fraud for user, (_, was_fraud) in cards.items() if user not in known)
+        found += len(caught)
+        known |= caught
+        precisions.append(len(caught) / capacity)
+    return {
+        "cards_a_day": capacity,
+        "days": len(days),
+        "card_precision": float(np.mean(precisions)) if precisions else None,
+        "card_recall": _share(found, compromised),
     }
 
 

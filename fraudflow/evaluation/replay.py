@@ -1,10 +1,14 @@
-"""A history driven through the flow's own operators, in event-time order: predict first, learn when the label is due."""
+"""A history driven through the flow's own operators in event-time order: predict first, learn when a label is due."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from msgspec import structs
+
+from fraudflow.evaluation.course import Course
 from fraudflow.evaluation.history import Labelled
+from fraudflow.evaluation.judged import Judged
 from operators.decisions.decide import DecidedBatch, Decider, Thresholds
+from operators.features import labels as labels_of_windows
 from operators.features.plan import Plan
 from operators.features.windows import Windows
 from operators.model.encoding import Encoder
@@ -14,21 +18,13 @@ from operators.model.specification import Specification
 from operators.model.training import Trainer
 from operators.rules import RuleSet
 from operators.transactions.decoding import label_of
+from operators.transactions.records import Label
 
+PUBLISH_SECONDS = 3_600.0
+"""How long new weights may take at most where examples are few. A history's hours pass in no time, labels take longer,
+and measuring the quality for each publication takes a millisecond."""
 BATCH = 200
 """Transactions between two looks at what has matured: published weights are in force from the next batch on."""
-
-
-class Judged(NamedTuple):
-    """What was decided on one transaction, and what it was."""
-
-    transaction_id: str
-    event_time: int
-    amount: float
-    score: float | None
-    verdict: str
-    rules: tuple[str, ...]
-    is_fraud: bool | None
 
 
 class Replay:
@@ -45,11 +41,16 @@ class Replay:
         label_maturity: int,
         allowed_lateness: int,
     ) -> None:
+        if model:
+            publish = structs.replace(model.publish, seconds=max(model.publish.seconds, PUBLISH_SECONDS))
+            model = structs.replace(model, publish=publish)
         plan = Plan.of((*rules.names, *(model.names if model else ())), allowed_lateness=allowed_lateness)
         self.windows = [Windows(entity) for entity in plan.entities]
         self.decider = Decider(rules, plan.name, Encoder(model, plan) if model else None, thresholds)
         self.label_delay = label_delay
-        self.join = LabelJoin(maturity=label_maturity)
+        self.judged = Judged()
+        self.course = Course()
+        self.join = LabelJoin(maturity=label_maturity, max_corrections=0)  # a file has one label for a transaction
         self.trainer = Trainer(model, review_threshold=thresholds.review) if model else None
 
     @property
@@ -57,40 +58,32 @@ class Replay:
         """The weights in force."""
         return self.decider.weights
 
-    def run(self, history: Sequence[Labelled]) -> Iterator[list[Judged]]:
-        """Decide on the history in order, batch by batch."""
+    def run(self, history: Sequence[Labelled]) -> Iterator[int]:
+        """Decide on the history in order, batch by batch: how many so far. Afterwards `judged` holds the decisions and
+        `course` how the model came about."""
         for start in range(0, len(history), BATCH):
-            yield self._step(history[start : start + BATCH])
+            self._step(history[start : start + BATCH])
+            yield min(start + BATCH, len(history))
+        self.judged.close()
 
-    def _step(self, rows: Sequence[Labelled]) -> list[Judged]:
+    def _step(self, rows: Sequence[Labelled]) -> None:
         transactions = [row.transaction for row in rows]
         features = self.windows[0].update(transactions)
         for windows in self.windows[1:]:
             features = [own + more for own, more in zip(features, windows.update(transactions), strict=True)]
+        labels = [label_of(row.transaction, row.is_fraud, self.label_delay) for row in rows if row.is_fraud is not None]
+        for windows in self.windows:
+            if windows.plan.has_labels:  # each counts from its arrival on
+                windows.labels([labels_of_windows.Labelled.of(label, windows.plan) for label in labels])
         now = transactions[-1].event_time
         decided = self.decider.decide(transactions, features, now)
+        self.judged.add(transactions, decided.scores, decided.suspicious, [row.is_fraud for row in rows])
         if self.trainer:
-            self._learn(rows, decided, now)
-        suspicious = {decision.transaction.transaction_id: decision for decision in decided.suspicious}
-        judged = []
-        for row, score in zip(rows, decided.scores, strict=True):
-            transaction = row.transaction
-            decision = suspicious.get(transaction.transaction_id)
-            judged.append(
-                Judged(
-                    transaction.transaction_id,
-                    transaction.event_time,
-                    transaction.amount,
-                    score,
-                    decision.verdict if decision else "allow",
-                    tuple(hit.id for hit in decision.hits) if decision else (),
-                    row.is_fraud,
-                )
-            )
-        return judged
+            self._learn(self.trainer, rows, labels, decided, now)
 
-    def _learn(self, rows: Sequence[Labelled], decided: DecidedBatch, now: int) -> None:
-        labels = [label_of(row.transaction, row.is_fraud, self.label_delay) for row in rows if row.is_fraud is not None]
+    def _learn(
+        self, trainer: Trainer, rows: Sequence[Labelled], labels: list[Label], decided: DecidedBatch, now: int
+    ) -> None:
         matured: list[Example] = self.join.labels(labels)
         matured += self.join.decided(
             Decided(
@@ -98,7 +91,7 @@ class Replay:
             )
             for row, model_input, score in zip(rows, decided.inputs, decided.scores, strict=True)
         )
-        assert self.trainer is not None
-        for output in self.trainer.learn(matured, now):
+        for output in trainer.learn(matured, now):
+            self.course.add(output, now)
             if isinstance(output, Weights):
                 self.decider.use(output)

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
+from operators.model.corrections import Corrections, CorrectionsState
 from operators.model.encoding import Input
 from operators.model.state import decode_state, encode_state
 from operators.transactions.records import Label
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+OLDER_VERSIONS = (1,)
+"""What is read too: 1 knew no corrections."""
 MAX_LABELS = 4
 """Labels kept for one transaction; more can't change what it is taken for in any sane use, and a flood could."""
 
@@ -26,7 +30,8 @@ class Decided(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A matured transaction: what was known at the decision, and whether it was fraud."""
+    """A matured transaction: what was known at the decision, and whether it was fraud. `corrects`: it was an example
+    before, with the opposite verdict."""
 
     transaction_id: str
     event_time: int
@@ -36,12 +41,14 @@ class Example(NamedTuple):
     is_fraud: bool
     weight: float
     amount: float
+    corrects: bool = False
 
 
 class Counts(msgspec.Struct):
     """What did not become an example, since the start. `dropped`: transactions given up for want of room.
     `repeated`: decided on while the same id was still pending. `unmatched`: labels whose transaction never came, or had
     matured before. `late`: labels that arrived after maturity. `surplus`: labels beyond `MAX_LABELS` of a transaction.
+    `corrected` did: labels that changed what a transaction was taken for.
     """
 
     dropped: int = 0
@@ -49,6 +56,7 @@ class Counts(msgspec.Struct):
     unmatched: int = 0
     late: int = 0
     surplus: int = 0
+    corrected: int = 0
 
 
 class LabelJoin:
@@ -58,30 +66,46 @@ class LabelJoin:
 
     - with its label, when the clock reaches the label's `arrives_at` (of several that had arrived when it is met, the
       latest counts; of two at the same instant, the one read later);
-    - without one, as legitimate, when the clock reaches its event time plus `maturity`; a label that arrives after
-      that is too late.
+    - without one, as legitimate, when the clock reaches its event time plus `maturity`; where it came late, `maturity`
+      after the clock at its decision, for its label may be on its way, on another path. A later label is too late.
 
     Examples come out in the order of (matured_at, transaction_id); what becomes known after its time matures at the
-    clock it is met at, so `matured_at` never falls. How the same sequence is cut into batches changes nothing. An id
+    clock it is met at, so `matured_at` never falls. A labelled transaction is remembered for another `maturity`, the
+    latest `max_corrections` of them: a label that arrives later and says otherwise makes it an example again, with the
+    opposite verdict and `corrects` set. How the same sequence is cut into batches changes nothing. An id
     decided on again while it is pending is passed over. At most `max_pending` transactions wait, and as many ids of
     labels without one (a label waits for its transaction as long as a transaction for its label); beyond that the
     oldest are given up, and counted. Memory: about 200 bytes and its id for a pending transaction of 11 features, in
     the snapshot 70 and the id.
     """
 
-    def __init__(self, *, maturity: int, max_pending: int = 1_000_000, snapshot: bytes | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        maturity: int,
+        max_pending: int = 1_000_000,
+        max_corrections: int = 10_000,
+        snapshot: bytes | None = None,
+    ) -> None:
         if maturity < 0 or max_pending < 1:
             raise ValueError("wanted: a maturity of 0 or more, and room for at least 1 pending transaction")
         self.maturity = maturity
         self.max_pending = max_pending
-        state = _State() if snapshot is None else decode_state(snapshot, "label join", STATE_VERSION, _State)
+        state = (
+            _State()
+            if snapshot is None
+            else decode_state(snapshot, "label join", STATE_VERSION, _State, OLDER_VERSIONS)
+        )
         self.counts = state.counts
+        self._corrections = Corrections(max_corrections, maturity, state.corrections)
         self._clock = state.clock
         self._names = state.names
         self._numbers = {name: number for number, name in enumerate(state.names)}
         self._pending = dict(zip(state.pending, state.packed, strict=True))
         self._due = list(zip(state.due_at, state.due, strict=True))
         self._labels = state.labels
+        self._behind = state.behind
+        self._oldest: dict[str, None] = {}
         self._early = dict(zip(state.early, state.early_until, strict=True))
         self._early_due = sorted((until, identity) for identity, until in self._early.items())  # sorted: a heap
 
@@ -103,11 +127,17 @@ class LabelJoin:
                 pending[identity] = self._pack(decided)
                 if early:
                     early.pop(identity, None)
+                if self._oldest:
+                    self._oldest.pop(identity, None)
+                if event_time < self._clock:
+                    self._behind[identity] = self._clock
                 self._schedule(identity, event_time)
                 if len(pending) > self.max_pending:
-                    self._give_up(next(iter(pending)))
+                    self._give_up_oldest()
             if self._due[0][0] <= self._clock:
                 self._mature(matured)
+            if self._corrections.waiting:
+                self._correct(matured)
             if early:
                 self._forget_early()
         return matured
@@ -117,6 +147,12 @@ class LabelJoin:
         matured: list[Example] = []
         for label in labels:
             identity = label.transaction_id
+            if identity not in self._pending:
+                heard = self._corrections.hear(identity, label.is_fraud, label.arrives_at, self._clock)
+                if heard is not None:
+                    self.counts.surplus += not heard
+                    self._correct(matured)
+                    continue
             known = self._labels.setdefault(identity, [])
             if len(known) >= MAX_LABELS:
                 self.counts.surplus += 1
@@ -149,17 +185,19 @@ class LabelJoin:
                 labels=self._labels,
                 early=list(self._early),
                 early_until=list(self._early.values()),
+                corrections=self._corrections.state(),
+                behind=self._behind,
             ),
         )
 
     def _ripe_at(self, identity: str, event_time: int) -> int:
         """When it matures, by the labels known now."""
-        latest = event_time + self.maturity
+        latest = self._behind.get(identity, event_time) + self.maturity
         known = self._labels.get(identity)
         if not known:
             return latest
         arrives_at = known[0][0] if len(known) == 1 else min(known)[0]
-        return min(latest, arrives_at)
+        return max(event_time, min(latest, arrives_at))
 
     def _schedule(self, identity: str, event_time: int) -> None:
         heappush(self._due, (max(self._ripe_at(identity, event_time), self._clock), identity))
@@ -174,27 +212,54 @@ class LabelJoin:
             event_time = _event_time(packed)
             if self._ripe_at(identity, event_time) > at:
                 continue  # of an earlier transaction with this id; its own turn comes
-            amount, score, numbers, values = _PACKED.decode(packed[8:])
             del self._pending[identity]
-            names = self._names
-            x = dict(zip([names[number] for number in numbers], values or [1.0] * len(numbers), strict=True))
-            is_fraud = self._taken_for(identity, at)
-            matured.append(Example(identity, event_time, at, x, score, is_fraud, 1.0, amount))
+            self._behind.pop(identity, None)
+            matured.append(self._example(identity, at, packed, self._taken_for(identity, at, packed)))
 
-    def _taken_for(self, identity: str, at: int) -> bool:
-        """The verdict of the latest label that had arrived at `at`; forgets its labels."""
+    def _taken_for(self, identity: str, at: int, packed: bytes) -> bool:
+        """The verdict of the latest label that had arrived at `at`. Where there is one it may be corrected yet."""
         labels = self._labels.pop(identity, None)
         if labels is None:
             return False
+        if len(labels) == 1 and labels[0][0] <= at:
+            ((decided_at, is_fraud),) = labels
+            self._corrections.settle(identity, packed, is_fraud, decided_at, MAX_LABELS - 1, self._clock)
+            return is_fraud
         arrived = [label for label in labels if label[0] <= at]
-        self.counts.late += len(labels) - len(arrived)
         if not arrived:
+            self.counts.late += len(labels)
             return False
-        latest = max(arrives_at for arrives_at, _ in arrived)
-        return [is_fraud for arrives_at, is_fraud in arrived if arrives_at == latest][-1]
+        decided_at = max(arrives_at for arrives_at, _ in arrived)
+        is_fraud = [is_fraud for arrives_at, is_fraud in arrived if arrives_at == decided_at][-1]
+        corrections = self._corrections
+        corrections.settle(identity, packed, is_fraud, decided_at, MAX_LABELS - len(arrived), self._clock)
+        for arrives_at, verdict in labels:
+            if arrives_at > at and corrections.hear(identity, verdict, arrives_at, self._clock) is None:
+                self.counts.late += 1
+        return is_fraud
 
-    def _give_up(self, identity: str) -> None:
+    def _correct(self, matured: list[Example]) -> None:
+        for identity, at, packed, is_fraud in self._corrections.due(self._clock):
+            self.counts.corrected += 1
+            matured.append(self._example(identity, at, packed, is_fraud)._replace(corrects=True))
+
+    def _example(self, identity: str, at: int, packed: bytes, is_fraud: bool) -> Example:
+        amount, score, numbers, values = _PACKED.decode(packed[8:])
+        names = self._names
+        x = dict(zip([names[number] for number in numbers], values or [1.0] * len(numbers), strict=True))
+        return Example(identity, _event_time(packed), at, x, score, is_fraud, 1.0, amount)
+
+    def _give_up_oldest(self) -> None:
+        # The first key of a dict that is emptied from the front is ever further to find: look for many at a time.
+        while True:
+            if not self._oldest:
+                self._oldest = dict.fromkeys(islice(self._pending, 1_000))
+            identity = next(iter(self._oldest))
+            del self._oldest[identity]
+            if identity in self._pending:
+                break
         del self._pending[identity]
+        self._behind.pop(identity, None)
         self._labels.pop(identity, None)
         self.counts.dropped += 1
         if len(self._due) > 4 * self.max_pending + 1_000:  # else what was given up would stay there until it was due
@@ -249,3 +314,5 @@ class _State(msgspec.Struct, array_like=True):
     labels: dict[str, list[tuple[int, bool]]] = {}
     early: list[str] = []
     early_until: list[int] = []
+    corrections: CorrectionsState = CorrectionsState()
+    behind: dict[str, int] = {}

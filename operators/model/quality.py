@@ -1,11 +1,14 @@
 """Prequential quality: each matured example judged by the score it had before its label was known."""
 
-from collections import deque
+from array import array
 from collections.abc import Iterable
 from math import log
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 SMALLEST = 1e-15
 """Scores are kept this far from 0 and 1 for the log-loss, as River's metrics do."""
@@ -13,24 +16,44 @@ SMALLEST = 1e-15
 
 class Quality:
     """The metrics over the latest `window` examples, computed anew from them whenever they are asked for: exact, the
-    same after a restart, 2 ms for 10,000. (River's rolling metrics add and subtract, and do not store their state.)"""
+    same after a restart, 1 ms for 10,000. (River's rolling metrics add and subtract, and do not store their state.)"""
 
     def __init__(self, window: int, scores: Iterable[float] = (), frauds: Iterable[bool] = ()) -> None:
-        self.scores: deque[float] = deque(scores, maxlen=window)
-        self.frauds: deque[bool] = deque(frauds, maxlen=window)
+        self.window = window
+        self._scores = array("d")
+        self._frauds = array("b")
+        self._next = 0  # where the next one goes: the oldest, once there are `window`
+        for score, is_fraud in zip(scores, frauds, strict=True):
+            self.add(score, is_fraud)
 
     def add(self, score: float, is_fraud: bool) -> None:
         """One matured example with the score it was decided on."""
-        self.scores.append(score)
-        self.frauds.append(is_fraud)
+        if len(self._scores) < self.window:
+            self._scores.append(score)
+            self._frauds.append(is_fraud)
+            return
+        self._scores[self._next] = score
+        self._frauds[self._next] = is_fraud
+        self._next = (self._next + 1) % self.window
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores, the oldest first."""
+        return [*self._scores[self._next :], *self._scores[: self._next]]
+
+    @property
+    def frauds(self) -> list[bool]:
+        """Whether each was fraud."""
+        return [bool(fraud) for fraud in (*self._frauds[self._next :], *self._frauds[: self._next])]
 
     def metrics(self, threshold: float) -> dict[str, float]:
         """What is defined of: roc_auc, average_precision, log_loss, brier, precision and recall at `threshold`,
         mean_score, fraud_rate. Without frauds there is no recall, without alerts no precision, and so on."""
-        if not self.scores:
+        if not self._scores:
             return {}
-        score = np.array(self.scores, dtype=np.float64)
-        fraud = np.array(self.frauds, dtype=np.bool_)
+        # In the order in which they came, on which the last bit of a sum depends.
+        score = np.roll(np.frombuffer(self._scores, dtype=np.float64), -self._next)
+        fraud = np.roll(np.frombuffer(self._frauds, dtype=np.bool_), -self._next)
         clipped = np.clip(score, SMALLEST, 1.0 - SMALLEST)
         frauds = int(fraud.sum())
         alerted = score >= threshold
@@ -42,11 +65,12 @@ class Quality:
         }
         if frauds:
             metrics["recall"] = int((alerted & fraud).sum()) / frauds
-            metrics["average_precision"] = average_precision(score, fraud)
+            at_each = _at_each_score(score, fraud)
+            metrics["average_precision"] = _average_precision(*at_each)
+            if frauds < len(score):
+                metrics["roc_auc"] = _roc_auc(*at_each)
         if alerted.any():
             metrics["precision"] = int((alerted & fraud).sum()) / int(alerted.sum())
-        if 0 < frauds < len(score):
-            metrics["roc_auc"] = roc_auc(score, fraud)
         return metrics
 
 
@@ -55,23 +79,31 @@ def log_loss(score: float, is_fraud: bool, smallest: float) -> float:
     return -log(max(score if is_fraud else 1.0 - score, smallest))
 
 
-def roc_auc(score: NDArray[np.float64], fraud: NDArray[np.bool_]) -> float:
+def roc_auc(score: Floats, fraud: NDArray[np.bool_]) -> float:
     """The share of (fraud, legitimate) pairs in the right order; a tie counts half (Mann-Whitney U)."""
-    frauds, rest = _at_each_score(score, fraud)
+    return _roc_auc(*_at_each_score(score, fraud))
+
+
+def average_precision(score: Floats, fraud: NDArray[np.bool_]) -> float:
+    """The mean over the frauds of the precision at their score: the sum of (R_n - R_n-1) P_n, without interpolation."""
+    return _average_precision(*_at_each_score(score, fraud))
+
+
+def _roc_auc(frauds: Counts, rest: Counts) -> float:
     frauds_above = np.cumsum(frauds) - frauds
     return float((rest * (frauds_above + frauds / 2)).sum() / (frauds.sum() * rest.sum()))
 
 
-def average_precision(score: NDArray[np.float64], fraud: NDArray[np.bool_]) -> float:
-    """The mean over the frauds of the precision at their score: the sum of (R_n - R_n-1) P_n, without interpolation."""
-    frauds, rest = _at_each_score(score, fraud)
+def _average_precision(frauds: Counts, rest: Counts) -> float:
     precision = np.cumsum(frauds) / np.cumsum(frauds + rest)
     return float((precision * frauds).sum() / frauds.sum())
 
 
-def _at_each_score(score: NDArray[np.float64], fraud: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _at_each_score(score: Floats, fraud: NDArray[np.bool_]) -> tuple[Counts, Counts]:
     """How many frauds and how many others have each distinct score, from the highest down."""
-    distinct, place = np.unique(-score, return_inverse=True)
-    frauds = np.bincount(place[fraud], minlength=len(distinct))
-    rest = np.bincount(place[~fraud], minlength=len(distinct))
-    return frauds.astype(np.int64), rest.astype(np.int64)
+    order = np.argsort(-score, kind="stable")
+    score, fraud = score[order], fraud[order]
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # of each distinct score
+    frauds = np.diff(np.cumsum(fraud)[last], prepend=0)
+    both = np.diff(last + 1, prepend=0)
+    return frauds.astype(np.int64), (both - frauds).astype(np.int64)

@@ -43,18 +43,30 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[learning]`: River's optimiser and what it is given. `fraud_weight` multiplies the weight of each fraud."""
+    """`[learning]`: River's optimiser and what it is given. `fraud_weight` multiplies the weight of each fraud.
+
+    Of the latest `balance_window` examples learned, at most the share `most_frauds` are frauds; up to `waiting_frauds`
+    more wait (see `Balance`).
+    """
 
     optimiser: Literal["adagrad", "ftrl", "sgd"] = "adagrad"
     rate: Positive = 0.3
     intercept_rate: Annotated[float, msgspec.Meta(ge=0)] = 0.01
     l2: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     fraud_weight: Positive = 1.0
+    most_frauds: Share = 0.1
+    balance_window: Count = 2_000
+    waiting_frauds: Count = 2_000
 
 
 class Publishing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[publish]`: new weights after so many examples, or after so many seconds where there was any example."""
+    """`[publish]`: new weights after so many examples, or after so many seconds where there was any example.
 
+    A young model changes faster: the first are published after `first` examples, the next whenever there are a quarter
+    more, until that is `examples`.
+    """
+
+    first: Count = 100
     examples: Count = 1_000
     seconds: Positive = 10.0
 
@@ -63,13 +75,16 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[monitor]`: how many of the latest matured examples quality is measured on, and the drift detectors' settings.
 
     The defaults raised no false alarm (ADWIN) and two (Page-Hinkley) on a million stationary examples, where River's
-    own defaults raise 14 and more.
+    own defaults raise 14 and more. `psi` and `ks`: from which distance on a feature's distribution over the latest
+    `window` examples counts as drift against the reference.
     """
 
     window: Count = 10_000
     adwin_delta: Share = 1e-6
     page_hinkley_threshold: Positive = 100.0
     page_hinkley_delta: Positive = 0.02
+    psi: Positive = 0.25
+    ks: Share = 0.2
 
 
 class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +141,8 @@ def _check(feature: FeatureSpec) -> None:
     where = f"feature {feature.name!r}"
     if not feature.name.strip() or len(feature.name) > 80:
         raise ModelError(f"{where}: a name has 1 to 80 characters")
+    if feature.name == "score":
+        raise ModelError(f"{where}: the model's score is called that")
     for source in feature.expressions():
         try:
             parse(source)

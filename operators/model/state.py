@@ -1,5 +1,6 @@
 """The versioned encoding of what the model's operators keep: msgpack, never pickle."""
 
+from collections.abc import Collection
 from typing import TypeVar
 
 import msgspec
@@ -16,12 +17,13 @@ def encode_state(kind: str, version: int, state: object) -> bytes:
     return msgspec.msgpack.encode((kind, version, msgspec.Raw(msgspec.msgpack.encode(state))))
 
 
-def decode_state(snapshot: bytes, kind: str, version: int, of: type[State]) -> State:
-    """The state in `snapshot`. Raises StateError where it is another kind's, another version's, or damaged."""
+def decode_state(snapshot: bytes, kind: str, version: int, of: type[State], older: Collection[int] = ()) -> State:
+    """The state in `snapshot`, of `version`, or of one of the `older` whose fields are the first of today's. Raises
+    StateError where it is another kind's, another version's, or damaged."""
     advice = "run the version that wrote it, or start with an empty recovery directory"
     try:
         found = msgspec.msgpack.decode(snapshot, type=tuple[str, int, msgspec.Raw])
-        if found[:2] != (kind, version):
+        if found[0] != kind or (found[1] != version and found[1] not in older):
             raise StateError(
                 f"the stored state is {found[0]} version {found[1]}, not {kind} version {version}: {advice}"
             )

@@ -1,21 +1,28 @@
 """The trainer: learns matured examples one by one, judges, publishes weights, watches for drift."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 import msgspec
 
 from operators.measurements import Point, Value
+from operators.model.balance import Balance, BalanceState
+from operators.model.distributions import Distributions, DistributionsState, Shift
 from operators.model.drift import Drift, DriftMonitor, DriftState
 from operators.model.join import Example
 from operators.model.pipeline import OnlinePipeline, PipelineState
 from operators.model.quality import Quality, log_loss
 from operators.model.scoring import TrainedOn, Weights
-from operators.model.specification import Specification
+from operators.model.specification import Learning, Specification
 from operators.model.state import StateError, decode_state, encode_state
 from operators.times import iso
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+MOST_CORRECTION: Mapping[str, float] = {"adagrad": 100.0, "ftrl": 100.0, "sgd": 1.0}
+"""What a correction weighs at most, against an example learned for the first time: as much as serves best where 10 to
+2,000 examples came between. SGD, whose steps stay large, has forgotten the wrong label by itself."""
+OLDER_VERSIONS = (1,)
+"""What is read too: 1 knew no balance."""
 SMALLEST = 1e-6
 """Drift is looked for in log-losses of at most 13.8, so that a few wrong labels alone are no drift."""
 
@@ -41,7 +48,8 @@ Output = Weights | ModelEvent | Point
 
 class Trainer:
     """Owns one model. Each example is first judged by the score it was decided on (where there was no model yet, by the
-    score of the model as it is now), then learned.
+    score of the model as it is now), then learned, frauds as far as they are in balance (`Balance`). A correction is
+    not judged again; it is learned with the weight that takes the wrong label's gradient back, within a bound.
 
     Weights are published with an event and the points of `model_quality` and `model_drift` after `publish.examples`
     examples, or after `publish.seconds` of `now` where any example came. `now` (milliseconds, any clock) decides
@@ -55,8 +63,8 @@ class Trainer:
     ) -> None:
         self.specification = specification
         self.review_threshold = review_threshold
-        state = None if snapshot is None else decode_state(snapshot, "trainer", STATE_VERSION, _State)
-        monitor = specification.monitor
+        state = None if snapshot is None else decode_state(snapshot, "trainer", STATE_VERSION, _State, OLDER_VERSIONS)
+        monitor, learning = specification.monitor, specification.learning
         if state is None:
             self.examples = self.frauds = self.version = self._matured_at = 0
             self._unpublished = 0
@@ -64,6 +72,8 @@ class Trainer:
             self.pipeline = OnlinePipeline(specification)
             self.quality = Quality(monitor.window)
             self.drift = DriftMonitor(monitor)
+            self.distributions = Distributions(specification)
+            self.balance = _balance(learning)
             return
         if state.name != specification.name:
             raise StateError(
@@ -77,30 +87,23 @@ class Trainer:
         self.quality = Quality(monitor.window, state.scores, state.judged)
         recent = (log_loss(*judged, SMALLEST) for judged in zip(state.scores, state.judged, strict=True))
         self.drift = DriftMonitor(monitor, state.drift, recent)
+        self.distributions = Distributions(specification, state.distributions)
+        self.balance = _balance(learning, state.balance)
 
     def learn(self, examples: Iterable[Example], now: int) -> list[Output]:
         """Judges and learns the examples in order; what is published and found on the way. Without examples it
         publishes if it is time to."""
-        publishing = self.specification.publish
-        fraud_weight = self.specification.learning.fraud_weight
         if self._published_at is None:
             self._published_at = now
         output: list[Output] = []
         for example in examples:
-            score = self.pipeline.predict(example.input) if example.score is None else example.score
-            self._matured_at = max(self._matured_at, example.matured_at)
-            if isfinite(score):
-                self.quality.add(score, example.is_fraud)
-                for drift in self.drift.update(log_loss(score, example.is_fraud, SMALLEST)):
-                    output.append(self._drift_event(drift))
-            weight = example.weight * fraud_weight if example.is_fraud else example.weight
-            self.pipeline.learn(example.input, example.is_fraud, weight)
-            self.examples += 1
-            self.frauds += example.is_fraud
-            self._unpublished += 1
-            if self._unpublished >= publishing.examples:
-                output += self._publish(now)
-        if self._unpublished and now - self._published_at >= publishing.seconds * 1000:
+            if not example.corrects:
+                output += self._judge(example)
+            for learned in self._to_learn(example):
+                self._learn(learned)
+                if self._unpublished >= self._publish_after():
+                    output += self._publish(now)
+        if self._unpublished and now - self._published_at >= self.specification.publish.seconds * 1000:
             output += self._publish(now)
         return output
 
@@ -125,8 +128,64 @@ class Trainer:
                 scores=list(self.quality.scores),
                 judged=list(self.quality.frauds),
                 drift=self.drift.state(),
+                balance=self.balance.state(),
+                distributions=self.distributions.state(),
             ),
         )
+
+    def _judge(self, example: Example) -> Sequence[Output]:
+        """By the score of its decision, as soon as it matures. Not before the first legitimate example: a stream of
+        frauds alone says nothing of precision, and its log-loss nothing of drift."""
+        self._matured_at = max(self._matured_at, example.matured_at)
+        output = self._shifts(self.distributions.add(example.input, example.score, example.event_time))
+        score = self.pipeline.predict(example.input) if example.score is None else example.score
+        if not isfinite(score) or (example.is_fraud and not self.examples):
+            return output
+        self.quality.add(score, example.is_fraud)
+        found = self.drift.update(log_loss(score, example.is_fraud, SMALLEST))
+        return [*output, *map(self._drift_event, found)] if output or found else ()
+
+    def _shifts(self, shifts: Sequence[Shift]) -> Sequence[Output]:
+        """A point for each distance at the end of a window, and an event where drift begins."""
+        time_ns = self._matured_at * 1_000_000 + self.examples % 1_000_000
+        output: list[Output] = []
+        for detector, value, drift, begins, message in shifts:
+            tags = {"model": self.specification.name, "detector": detector}
+            fields: dict[str, Value] = {"value": value, "drift": int(drift), "examples": self.examples}
+            output.append(Point("model_drift", tags, fields, time_ns))
+            if begins:
+                output.append(self._event("drift", message, detector, value))
+        return output
+
+    def _to_learn(self, example: Example) -> Sequence[Example]:
+        """What the balance lets through. A correction of a fraud that still waits takes its place; one of a correction
+        that waits undoes it."""
+        waiting = self.balance.take_back(example.transaction_id) if example.corrects else None
+        if waiting is None:
+            return self.balance.pass_through(example)
+        return () if waiting.corrects else self.balance.pass_through(example._replace(corrects=False))
+
+    def _learn(self, example: Example) -> None:
+        fraud_weight = self.specification.learning.fraud_weight
+        weight, other = (fraud_weight, 1.0) if example.is_fraud else (1.0, fraud_weight)
+        if example.corrects:
+            # The gradient of the right label, and that of the wrong one taken back, both at today's weights.
+            fraud = self.pipeline.predict(example.input)
+            right, wrong = (fraud, 1.0 - fraud) if example.is_fraud else (1.0 - fraud, fraud)
+            weight = min(
+                weight + other * right / max(wrong, SMALLEST), weight * MOST_CORRECTION[self.pipeline.optimiser]
+            )
+            self.frauds += 1 if example.is_fraud else -1
+        else:
+            self.examples += 1
+            self.frauds += example.is_fraud
+        self.pipeline.learn(example.input, example.is_fraud, example.weight * weight)
+        self._unpublished += 1
+
+    def _publish_after(self) -> int:
+        """How many new examples are enough: a quarter of what was learned when it last published, within bounds."""
+        publishing = self.specification.publish
+        return min(publishing.examples, max(publishing.first, (self.examples - self._unpublished) // 4))
 
     def _publish(self, now: int) -> list[Output]:
         name = self.specification.name
@@ -147,7 +206,13 @@ class Trainer:
     def _points(self, metrics: Mapping[str, float]) -> list[Output]:
         """Several publications within one millisecond of event time are told apart by the version."""
         name, time_ns = self.specification.name, self._matured_at * 1_000_000 + self.version % 1_000_000
-        counts: dict[str, Value] = {"version": self.version, "examples": self.examples, "frauds": self.frauds}
+        counts: dict[str, Value] = {
+            "version": self.version,
+            "examples": self.examples,
+            "frauds": self.frauds,
+            "frauds_waiting": self.balance.waiting,
+            "frauds_dropped": self.balance.dropped,
+        }
         points: list[Output] = [Point("model_quality", {"model": name}, {**counts, **metrics}, time_ns)]
         found = self.drift.read()
         for detector, value in self.drift.statistics().items():
@@ -178,3 +243,9 @@ class _State(msgspec.Struct, array_like=True):
     scores: list[float]
     judged: list[bool]
     drift: DriftState
+    balance: BalanceState = BalanceState()
+    distributions: DistributionsState = DistributionsState()
+
+
+def _balance(learning: Learning, state: BalanceState | None = None) -> Balance:
+    return Balance(learning.most_frauds, learning.balance_window, learning.waiting_frauds, state)

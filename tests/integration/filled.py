@@ -54,8 +54,12 @@ def filled_influx(server: InfluxDB) -> Iterator[Filled]:
         for topic in wanted_topics(Settings(), partitions=4, replication=1):
             cluster.create_topic(topic.name)
         kafka = {"FRAUD_KAFKA_BOOTSTRAP_SERVERS": cluster.bootstrap}
+        model = Path(recovery) / "model.toml"
+        # The shipped one, but for drift to be measured on a few hundred examples already.
+        model.write_text((ROOT / "model.toml").read_text().replace("window = 10_000", "window = 600"))
         settings = {
             **kafka,
+            "FRAUD_MODEL_FILE": str(model),
             "FRAUD_STOP_AT_END": "true",
             "FRAUD_INFLUX_URL": server.url,
             "FRAUD_INFLUX_TOKEN": "any:token",

@@ -1,0 +1,164 @@
+"""An evaluation's report: one HTML file that needs nothing else."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from fraudflow.evaluation import charts
+from fraudflow.evaluation.costs import Costs
+from fraudflow.evaluation.course import Course
+from fraudflow.evaluation.files import whole, write_changes, write_json, write_scores
+from fraudflow.evaluation.judged import Judged
+from fraudflow.evaluation.page import PAGE
+
+DRIFTS = 3
+
+
+def write_all(
+    folder: Path, metrics: dict[str, Any], judged: Sequence[Judged], course: Course, costs: Costs
+) -> list[str]:
+    """Writes report.html, metrics.json, scores.csv, and changes.csv if `judged` has a second one: the names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_report(folder / "report.html", metrics, judged[0], course, costs)
+    write_json(folder / "metrics.json", metrics)
+    write_scores(folder / "scores.csv", judged[0])
+    if len(judged) == 1:
+        return ["report.html", "metrics.json", "scores.csv"]
+    write_changes(folder / "changes.csv", *judged)
+    return ["report.html", "metrics.json", "scores.csv", "changes.csv"]
+
+
+def write_report(path: Path, metrics: dict[str, Any], judged: Judged, course: Course, costs: Costs) -> None:
+    """Writes the report. The same evaluation gives the same bytes."""
+    found = metrics["model"]["drift"] if metrics["model"] else []
+    prices = metrics["costs"]["each"]
+    sections = [
+        _table("Decisions", "On the labelled transactions.", *_decisions(metrics)),
+        _changes(metrics),
+        _chart("Precision and recall", "At every threshold.", charts.precision_recall(judged)),
+        _chart("ROC", "Frauds found against legitimate transactions bothered.", charts.roc(judged)),
+        _chart("Scores", "Logarithmic.", charts.distribution(judged)),
+        _chart("Calibration", "On the dotted line a score is a probability.", charts.calibrated(judged)),
+        _chart(
+            "Cost against threshold",
+            f"A missed fraud costs {'its amount' if prices['missed'] == 'amount' else format(prices['missed'], 'g')}, "
+            f"a review {prices['review']:g}, a legitimate transaction blocked {prices['block']:g}.",
+            charts.cost(judged, costs),
+            wide=True,
+        ),
+        _chart("Weights", "The strongest of the last version, over time.", charts.weights(course), wide=True),
+        _chart(
+            "Quality and drift",
+            f"Predicted before learned, over the latest matured examples. {_drift(found)}",
+            charts.drift(course),
+            wide=True,
+        ),
+    ]
+    page = PAGE.replace("{{file}}", escape(metrics["file"])).replace("{{about}}", escape(_about(metrics)))
+    page = page.replace("{{cards}}", _cards(metrics)).replace("{{sections}}", "".join(sections))
+    with whole(path) as file:
+        file.write(page.replace("{{plotly}}", get_plotlyjs()))  # last, for it may hold anything
+
+
+def _drift(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "No drift was found."
+    first = "; ".join(event["message"] for event in found[:DRIFTS])
+    return f"Drift was found {len(found):,} times (all are in metrics.json): {first}{' …' * (len(found) > DRIFTS)}"
+
+
+def _about(metrics: dict[str, Any]) -> str:
+    parts = [f"Labels known {metrics['label_delay_s'] / 3600:g} h after their transactions; predicted before learned."]
+    if metrics["from"] or metrics["to"]:
+        parts.append(f"Judged from {metrics['from'] or 'the start'} to {metrics['to'] or 'the end'}.")
+    if metrics["rejected"]:
+        rejected = ", ".join(f"{count:,} {reason}" for reason, count in metrics["rejected"].items())
+        parts.append(f"Not usable: {rejected}.")
+    return " ".join(parts)
+
+
+def _cards(metrics: dict[str, Any]) -> str:
+    score, capacity = metrics["score"], metrics["at_capacity"]
+    cards = [
+        ("transactions", f"{metrics['transactions']:,}"),
+        ("frauds", f"{metrics['frauds']:,}"),
+        ("ROC AUC", _figure(score["roc_auc"])),
+        ("average precision", _figure(score["average_precision"])),
+        ("Brier", _figure(score["brier"], 5)),
+        ("calibration error", _figure(score["expected_calibration_error"], 5)),
+        (f"precision of {capacity['cards_a_day']} users a day", _percent(capacity["card_precision"])),
+        ("cost of the decisions", f"{metrics['costs']['decisions']['total']:,.0f}"),
+    ]
+    return "".join(
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in cards
+    )
+
+
+def _decisions(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    rows = [_hits("all decisions", metrics["decisions"])]
+    if "against" in metrics:
+        rows.append(_hits(f"all with {', '.join(metrics['against']['files'])}", metrics["against"]["decisions"]))
+    rows += [_hits(f"rule {rule}", hits) for rule, hits in metrics["rules"].items()]
+    for name in ("review", "block"):
+        at = metrics["score"][f"at_{name}_threshold"]
+        rows.append([f"score ≥ {at['threshold']:g}", f"{at['above']:,}", "", *map(_percent, _rates(at))])
+    return ["", "hits", "frauds", "precision", "recall"], rows
+
+
+def _hits(name: str, hits: dict[str, Any]) -> list[str]:
+    return [name, f"{hits['hits']:,}", f"{hits['frauds']:,}", *map(_percent, _rates(hits))]
+
+
+def _rates(hits: dict[str, Any]) -> tuple[float | None, float | None]:
+    return hits["precision"], hits["recall"]
+
+
+def _changes(metrics: dict[str, Any]) -> str:
+    if "against" not in metrics:
+        return ""
+    against = metrics["against"]
+    names = ", ".join(against["files"])
+    rows = [
+        [f"{one['from']} → {one['to']}", f"{one['transactions']:,}", f"{one['frauds']:,}", f"{one['amount']:,.0f}"]
+        for one in against["changes"]
+    ]
+    about = f"Decisions that change with {names}; each is in changes.csv."
+    return _table("Against", about, ["", "transactions", "frauds", "amount"], rows)
+
+
+def _table(title: str, about: str, names: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th{' class=n' * bool(number)}>{escape(name)}</th>" for number, name in enumerate(names))
+    body = "".join(
+        "<tr>" + "".join(f"<td{' class=n' * bool(n)}>{escape(cell)}</td>" for n, cell in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return _section(title, about, table if rows else '<p class="none">None.</p>', wide=True)
+
+
+def _chart(title: str, about: str, figure: charts.Figure | None, *, wide: bool = False) -> str:
+    if figure is None:
+        return _section(title, about, '<p class="none">Nothing to show in this history.</p>', wide=wide)
+    body = figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        config={"displayModeBar": False, "responsive": True},
+        div_id=title.lower().replace(" ", "-"),  # else a new one each time
+    )
+    return _section(title, about, body, wide=wide)
+
+
+def _section(title: str, about: str, body: str, *, wide: bool) -> str:
+    width = " wide" if wide else ""
+    return f'<section class="panel{width}"><h2>{escape(title)}</h2><p>{escape(about)}</p>{body}</section>'
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _figure(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,60 @@
+"""The result of an evaluation as tables, for people."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(metrics: dict[str, Any]) -> None:
+    """What matters of metrics.json."""
+    console = Console()
+    score, decisions, capacity, costs = (metrics[part] for part in ("score", "decisions", "at_capacity", "costs"))
+    table = Table("", "hits", "frauds", "precision", "recall", box=None, pad_edge=False)
+    rows = {"all decisions": decisions, **{f"rule {rule}": hits for rule, hits in metrics["rules"].items()}}
+    for name, hits in rows.items():
+        table.add_row(
+            name, f"{hits['hits']:,}", f"{hits['frauds']:,}", _percent(hits["precision"]), _percent(hits["recall"])
+        )
+    at = score["at_review_threshold"]
+    table.add_row(
+        f"score ≥ {at['threshold']:g}", f"{at['above']:,}", "", _percent(at["precision"]), _percent(at["recall"])
+    )
+    lines = [f"{metrics['transactions']:,} transactions, {metrics['frauds']:,} of them frauds"]
+    if metrics["rejected"]:
+        lines.append(f"not usable: {', '.join(f'{n:,} {reason}' for reason, n in metrics['rejected'].items())}")
+    lines += [
+        f"score: ROC AUC {_figure(score['roc_auc'])}, average precision {_figure(score['average_precision'])}, "
+        f"log-loss {_figure(score['log_loss'])}, calibration error {_figure(score['expected_calibration_error'])} "
+        f"on {score['scored']:,} that had one",
+        f"{capacity['cards_a_day']} users a day looked at: precision {_percent(capacity['card_precision'])}, "
+        f"mean of {capacity['days']} days",
+        f"cost: {costs['decisions']['total']:,.0f} with these decisions, "
+        f"{costs['decisions']['without_any_decision']:,.0f} without any"
+        + "".join(
+            f"; {what} everything from a score of {costs[f'cheapest_{name}']['threshold']:.3g} on: "
+            f"{costs[f'cheapest_{name}']['cost']:,.0f}"
+            for name, what in (("review", "reviewing"), ("block", "blocking"))
+            if f"cheapest_{name}" in costs
+        ),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print(table)
+    if "against" in metrics:
+        _show_changes(console, metrics["against"])
+
+
+def _show_changes(console: Console, against: dict[str, Any]) -> None:
+    table = Table("decision", f"with {', '.join(against['files'])}", "transactions", "frauds", box=None, pad_edge=False)
+    for change in against["changes"]:
+        table.add_row(change["from"], change["to"], f"{change['transactions']:,}", f"{change['frauds']:,}")
+    console.print(table if against["changes"] else f"no decision changes with {', '.join(against['files'])}")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
