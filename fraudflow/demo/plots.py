@@ -2,39 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
-
-import plotly.graph_objects as go
 
 from fraudflow.demo.outcome import Outcome
 from fraudflow.demo.records import Measured, feature_text
 from fraudflow.demo.summary import by_scenario
+from fraudflow.pages import AMBER, BLUE, GREEN, GREY, RED, VIOLET, Figure, figure
 
-INK, GREY, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-BLUE, RED, GREEN, AMBER, VIOLET = "#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed"
 RULES = (BLUE, AMBER, "#0891b2", "#be185d", GREEN, "#65a30d", "#475569", "#9333ea")
 FOUND = {"rules": ("by rules", BLUE), "both": ("by rules and model", "#0891b2"), "model": ("by the model only", VIOLET)}
-Figure = Any
-
-
-def figure(height: int = 320, **layout: Any) -> Figure:
-    """An empty figure in the report's manner."""
-    plot = go.Figure()
-    plot.update_layout(
-        template="plotly_white",
-        height=height,
-        margin={"l": 8, "r": 8, "t": 12, "b": 8},
-        font={"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13, "color": INK},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None},
-        hovermode="x unified",
-        hoverlabel={"bgcolor": "white"},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        **layout,
-    )
-    plot.update_xaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True, title_standoff=8)
-    plot.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True, title_standoff=8)
-    return plot
 
 
 def alerts_over_time(outcome: Outcome) -> Figure | None:

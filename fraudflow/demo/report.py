@@ -5,19 +5,18 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from plotly.offline import get_plotlyjs
-
 from flows.settings import Settings
 from fraudflow.demo import plots
 from fraudflow.demo.outcome import Outcome
-from fraudflow.demo.page import PAGE
+from fraudflow.demo.page import ABOUT, ALERTS, SEARCH, STYLE
 from fraudflow.demo.records import Alert, feature_text, money, value_text
 from fraudflow.demo.summary import added
+from fraudflow.pages import Figure, cards, chart, page, panels
 
 TOP_ALERTS = 150
 
 # title, explanation, plot, full width
-SECTIONS: tuple[tuple[str, str, Callable[[Outcome], plots.Figure | None], bool], ...] = (
+SECTIONS: tuple[tuple[str, str, Callable[[Outcome], Figure | None], bool], ...] = (
     ("Alerts over time", "By rule, each second of the run.", plots.alerts_over_time, True),
     (
         "Known frauds",
@@ -47,25 +46,29 @@ SECTIONS: tuple[tuple[str, str, Callable[[Outcome], plots.Figure | None], bool],
 def write_report(outcome: Outcome, settings: Settings, path: Path) -> None:
     """Writes the report; its folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cards = "".join(
-        f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in _cards(outcome)
+    sections = [
+        chart(title, about, plot(outcome), wide=wide, none="Nothing to show in this run.")
+        for title, about, plot, wide in SECTIONS
+    ]
+    body = (
+        f"{cards(_cards(outcome))}\n<p><b>What the model added:</b> {escape(added(outcome))}. {_drift(outcome)}</p>\n"
+        f"{panels([*sections, _searchable(outcome, settings)])}\n{SEARCH}"
     )
-    sections = "".join(_section(*section, outcome) for section in SECTIONS)
-    page = PAGE.replace("{{cards}}", cards).replace("{{sections}}", sections)
-    page = page.replace("{{added}}", escape(added(outcome))).replace("{{drift}}", _drift(outcome))
-    page = page.replace("{{alerts}}", _alerts(outcome)).replace(
-        "{{shown}}", f"{min(TOP_ALERTS, len(outcome.alerts)):,}"
-    )
-    page = page.replace("{{total}}", f"{len(outcome.alerts):,}").replace("{{review}}", f"{settings.review_threshold:g}")
-    # Last, for it may hold anything.
-    path.write_text(page.replace("{{plotly}}", get_plotlyjs()), encoding="utf-8")
+    path.write_text(page("fraudflow: demo report", "fraudflow demo", ABOUT, body, STYLE), encoding="utf-8")
+
+
+def _searchable(outcome: Outcome, settings: Settings) -> str:
+    shown, total = min(TOP_ALERTS, len(outcome.alerts)), len(outcome.alerts)
+    text = ALERTS.replace("{{shown}}", f"{shown:,}").replace("{{total}}", f"{total:,}")
+    text = text.replace("{{review}}", f"{settings.review_threshold:g}")
+    return text.replace("{{alerts}}", _alerts(outcome))  # last, for it may hold anything
 
 
 def _cards(outcome: Outcome) -> list[tuple[str, str]]:
     frauds = outcome.frauds()
     found = sum(bool(fraud.caught_by) for fraud in frauds)
     latencies = sorted(alert.latency for alert in outcome.alerts)
-    cards = [
+    figures = [
         ("transactions", f"{outcome.transactions:,}"),
         ("alerts", f"{len(outcome.alerts):,}"),
         ("known frauds found", f"{found:,} of {len(frauds):,}"),
@@ -75,22 +78,8 @@ def _cards(outcome: Outcome) -> list[tuple[str, str]]:
     ]
     if latencies:
         p99 = latencies[min(len(latencies) - 1, int(len(latencies) * 0.99))]
-        cards.insert(3, ("ms to the alert, p50 / p99", f"{latencies[len(latencies) // 2]:,} / {p99:,}"))
-    return cards
-
-
-def _section(
-    title: str, about: str, plot: Callable[[Outcome], plots.Figure | None], wide: bool, outcome: Outcome
-) -> str:
-    figure = plot(outcome)
-    if figure is None:
-        body = '<p class="none">Nothing to show in this run.</p>'
-    else:
-        body = figure.to_html(
-            full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
-        )
-    width = " wide" if wide else ""
-    return f'<section class="panel{width}"><h2>{escape(title)}</h2><p>{escape(about)}</p>{body}</section>'
+        figures.insert(3, ("ms to the alert, p50 / p99", f"{latencies[len(latencies) // 2]:,} / {p99:,}"))
+    return figures
 
 
 def _drift(outcome: Outcome) -> str:

@@ -4,38 +4,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from fraudflow.evaluation.costs import Costs, cost_curve
 from fraudflow.evaluation.course import Course
 from fraudflow.evaluation.judged import Judged, Numbers
 from fraudflow.evaluation.measures import BINS, calibration
+from fraudflow.pages import AMBER, BLUE, GREEN, GREY, RED, VIOLET, Figure, figure
 
-INK, GREY, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-BLUE, RED, GREEN, AMBER, VIOLET = "#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed"
 LINES = (BLUE, RED, GREEN, AMBER, VIOLET, "#0891b2", "#be185d", "#65a30d", "#475569", "#9333ea")
 POINTS = 500
 WEIGHTS = 10
-Figure = Any
-
-
-def figure(**layout: Any) -> Figure:
-    """An empty figure in the report's manner."""
-    chart = go.Figure()
-    chart.update_layout(
-        template="plotly_white",
-        height=340,
-        margin={"l": 8, "r": 8, "t": 12, "b": 8},
-        font={"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13, "color": INK},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None},
-        hoverlabel={"bgcolor": "white"},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        **layout,
-    )
-    chart.update_xaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True, title_standoff=8)
-    chart.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True, title_standoff=8)
-    return chart
 
 
 def precision_recall(judged: Judged) -> Figure | None:

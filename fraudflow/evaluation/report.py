@@ -1,18 +1,15 @@
 """An evaluation's report: one HTML file that needs nothing else."""
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
-
-from plotly.offline import get_plotlyjs
 
 from fraudflow.evaluation import charts
 from fraudflow.evaluation.costs import Costs
 from fraudflow.evaluation.course import Course
 from fraudflow.evaluation.files import whole, write_changes, write_json, write_scores
 from fraudflow.evaluation.judged import Judged
-from fraudflow.evaluation.page import PAGE
+from fraudflow.pages import cards, chart, page, panel, panels, table
 
 DRIFTS = 3
 
@@ -36,31 +33,30 @@ def write_report(path: Path, metrics: dict[str, Any], judged: Judged, course: Co
     found = metrics["model"]["drift"] if metrics["model"] else []
     prices = metrics["costs"]["each"]
     sections = [
-        _table("Decisions", "On the labelled transactions.", *_decisions(metrics)),
+        panel("Decisions", "On the labelled transactions.", table(*_decisions(metrics)), wide=True),
         _changes(metrics),
-        _chart("Precision and recall", "At every threshold.", charts.precision_recall(judged)),
-        _chart("ROC", "Frauds found against legitimate transactions bothered.", charts.roc(judged)),
-        _chart("Scores", "Logarithmic.", charts.distribution(judged)),
-        _chart("Calibration", "On the dotted line a score is a probability.", charts.calibrated(judged)),
-        _chart(
+        chart("Precision and recall", "At every threshold.", charts.precision_recall(judged)),
+        chart("ROC", "Frauds found against legitimate transactions bothered.", charts.roc(judged)),
+        chart("Scores", "Logarithmic.", charts.distribution(judged)),
+        chart("Calibration", "On the dotted line a score is a probability.", charts.calibrated(judged)),
+        chart(
             "Cost against threshold",
             f"A missed fraud costs {'its amount' if prices['missed'] == 'amount' else format(prices['missed'], 'g')}, "
             f"a review {prices['review']:g}, a legitimate transaction blocked {prices['block']:g}.",
             charts.cost(judged, costs),
             wide=True,
         ),
-        _chart("Weights", "The strongest of the last version, over time.", charts.weights(course), wide=True),
-        _chart(
+        chart("Weights", "The strongest of the last version, over time.", charts.weights(course), wide=True),
+        chart(
             "Quality and drift",
             f"Predicted before learned, over the latest matured examples. {_drift(found)}",
             charts.drift(course),
             wide=True,
         ),
     ]
-    page = PAGE.replace("{{file}}", escape(metrics["file"])).replace("{{about}}", escape(_about(metrics)))
-    page = page.replace("{{cards}}", _cards(metrics)).replace("{{sections}}", "".join(sections))
+    name = metrics["file"]
     with whole(path) as file:
-        file.write(page.replace("{{plotly}}", get_plotlyjs()))  # last, for it may hold anything
+        file.write(page(f"fraudflow: {name}", name, _about(metrics), cards(_cards(metrics)) + panels(sections)))
 
 
 def _drift(found: list[dict[str, Any]]) -> str:
@@ -80,9 +76,9 @@ def _about(metrics: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _cards(metrics: dict[str, Any]) -> str:
+def _cards(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     score, capacity = metrics["score"], metrics["at_capacity"]
-    cards = [
+    return [
         ("transactions", f"{metrics['transactions']:,}"),
         ("frauds", f"{metrics['frauds']:,}"),
         ("ROC AUC", _figure(score["roc_auc"])),
@@ -92,9 +88,6 @@ def _cards(metrics: dict[str, Any]) -> str:
         (f"precision of {capacity['cards_a_day']} users a day", _percent(capacity["card_precision"])),
         ("cost of the decisions", f"{metrics['costs']['decisions']['total']:,.0f}"),
     ]
-    return "".join(
-        f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in cards
-    )
 
 
 def _decisions(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -126,34 +119,8 @@ def _changes(metrics: dict[str, Any]) -> str:
         for one in against["changes"]
     ]
     about = f"Decisions that change with {names}; each is in changes.csv."
-    return _table("Against", about, ["", "transactions", "frauds", "amount"], rows)
-
-
-def _table(title: str, about: str, names: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th{' class=n' * bool(number)}>{escape(name)}</th>" for number, name in enumerate(names))
-    body = "".join(
-        "<tr>" + "".join(f"<td{' class=n' * bool(n)}>{escape(cell)}</td>" for n, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    return _section(title, about, table if rows else '<p class="none">None.</p>', wide=True)
-
-
-def _chart(title: str, about: str, figure: charts.Figure | None, *, wide: bool = False) -> str:
-    if figure is None:
-        return _section(title, about, '<p class="none">Nothing to show in this history.</p>', wide=wide)
-    body = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        config={"displayModeBar": False, "responsive": True},
-        div_id=title.lower().replace(" ", "-"),  # else a new one each time
-    )
-    return _section(title, about, body, wide=wide)
-
-
-def _section(title: str, about: str, body: str, *, wide: bool) -> str:
-    width = " wide" if wide else ""
-    return f'<section class="panel{width}"><h2>{escape(title)}</h2><p>{escape(about)}</p>{body}</section>'
+    body = table(["", "transactions", "frauds", "amount"], rows) if rows else '<p class="none">None.</p>'
+    return panel("Against", about, body, wide=True)
 
 
 def _percent(share: float | None) -> str:

@@ -76,7 +76,7 @@ def backtest(
     }
     output.mkdir(parents=True, exist_ok=True)
     _write(output / "backtest.json", orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
-    _write(output / "backtest.html", page.page(found).encode())
+    _write(output / "backtest.html", page.backtest_page(found).encode())
     terminal.show(found)
     Console().print(f"written: {output / 'backtest.json'}, {output / 'backtest.html'}", highlight=False, soft_wrap=True)
 

@@ -1,79 +1,33 @@
 """A backtest as one HTML file that needs nothing else."""
 
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
-from fraudflow.demo.plots import AMBER, BLUE, GREEN, RED, Figure, figure
+from fraudflow.pages import AMBER, BLUE, GREEN, RED, Figure, chart, figure, page, panel, panels, table
 from fraudflow.rules.terminal import money, percent
 
 Found = dict[str, Any]
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Backtest of {{title}}</title>
-<style>
-body { margin: 0; background: #f5f7fa; color: #1f2933; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1280px; margin: 0 auto; padding: 32px 24px 64px; }
-h1 { font-size: 26px; margin: 0; } h2 { font-size: 17px; margin: 0; }
-p { color: #616e7c; margin: 4px 0 12px; }
-.panels { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
-.panel { background: white; border: 1px solid #e4e7eb; border-radius: 10px; padding: 18px 20px; min-width: 0; }
-.wide { grid-column: 1 / -1; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 6px 0 6px 16px; border-bottom: 1px solid #e4e7eb; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; } th { color: #616e7c; font-weight: 500; }
-@media (max-width: 900px) { .panels { grid-template-columns: 1fr; } }
-</style>
-<script>{{plotly}}</script>
-</head>
-<body><main>
-<h1>Backtest of {{title}}</h1>
-<p>{{about}}</p>
-<div class="panels">{{sections}}</div>
-</main></body>
-</html>
-"""  # noqa: E501
 
-
-def page(found: Found) -> str:
+def backtest_page(found: Found) -> str:
     """The page."""
     about = (
         f"{found['transactions']:,} transactions of {found['file']}, {found['from'][:16]} to {found['to'][:16]}; "
         f"{found['frauds']:,} frauds of {money(found['fraud_amount'])}. Rules only, without the model."
     )
-    sections = [_panel("Rules", "Caught: money of frauds that were hit; bothered: money of the rest.", _rules(found))]
+    sections = [
+        panel("Rules", "Caught: money of frauds that were hit; bothered: money of the rest.", _rules(found), wide=True)
+    ]
     if found["against"]:
-        sections.append(_panel("Decisions that change", f"From {found['against']['file']}.", _changes(found)))
+        sections.append(panel("Decisions that change", f"From {found['against']['file']}.", _changes(found), wide=True))
     sections += [_plotted(*section, found) for section in SECTIONS]
-    text = PAGE.replace("{{title}}", escape(found["rules"]["file"])).replace("{{about}}", escape(about))
-    # The parts that may hold anything come last.
-    return text.replace("{{sections}}", "".join(sections)).replace("{{plotly}}", get_plotlyjs())
-
-
-def _panel(title: str, about: str, body: str, wide: bool = True) -> str:
-    width = " wide" if wide else ""
-    return f'<section class="panel{width}"><h2>{escape(title)}</h2><p>{escape(about)}</p>{body}</section>'
+    title = f"Backtest of {found['rules']['file']}"
+    return page(title, title, about, panels(sections))
 
 
 def _plotted(title: str, about: str, plot: Callable[[Found], Figure | None], wide: bool, found: Found) -> str:
     drawn = plot(found)
-    if drawn is None:
-        return ""
-    options = {"displayModeBar": False, "responsive": True}
-    return _panel(title, about, drawn.to_html(full_html=False, include_plotlyjs=False, config=options), wide)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return "" if drawn is None else chart(title, about, drawn, wide=wide)
 
 
 def _trials(found: Found) -> list[Found]:
@@ -87,7 +41,7 @@ def _rules(found: Found) -> str:
         everything = {**trial["decisions"], "id": "all decisions", "mode": "", "hits_a_day": trial["alerts_a_day"]}
         behind = "" if trial is found["rules"] else f" ({trial['file']})"
         rows += [[f"{rule['id']}{behind}", *_cells(rule)] for rule in (*trial["by_rule"], everything)]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _cells(rule: Found) -> list[str]:
@@ -118,7 +72,7 @@ def _changes(found: Found) -> str:
         ]
         for kind in found["changes"]
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _by_rule(found: Found) -> list[Found]:

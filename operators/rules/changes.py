@@ -1,7 +1,7 @@
 """Rules and lists that change while the flow runs: what a message on their topics says, checked before it is used."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import orjson
@@ -10,6 +10,7 @@ from operators.expressions import LIST_NAME, Namespace, UnknownName
 from operators.measurements import Point
 from operators.rules.rule_set import Rule, RuleError, RuleSet, check_rule, rule_of
 from operators.times import iso, parse_time
+from operators.transactions.messages import Messages
 
 FOREVER = 2**63 - 1
 LONGEST_VALUE = 256
@@ -73,23 +74,6 @@ class Changes(msgspec.Struct, frozen=True):
     rules: list[RuleChange] = []
     lists: list[ListChange] = []
     events: list[RuleEvent] = []
-
-
-class Messages(Protocol):
-    """A batch of messages of one partition, column by column; `timestamps` are the broker's, in milliseconds."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offsets(self) -> Sequence[int]: ...
-    @property
-    def timestamps(self) -> Sequence[int]: ...
-    @property
-    def keys(self) -> Sequence[bytes | None]: ...
-    @property
-    def values(self) -> Sequence[bytes | None]: ...
 
 
 class Refused(ValueError):

@@ -1,12 +1,12 @@
 """Messages as they come from the broker, decoded by the batch; what can't be used becomes a dead letter."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import orjson
 
 from operators.times import parse_time
 from operators.transactions.formats import Limits, Rejected, read_flag, read_id, read_transaction
+from operators.transactions.messages import Messages
 from operators.transactions.quick import QuickReader
 from operators.transactions.records import DeadLetter, Label, Transaction
 
@@ -17,23 +17,6 @@ class Decoded(NamedTuple):
     transactions: list[Transaction]
     labels: list[Label]
     dead_letters: list[DeadLetter]
-
-
-class Messages(Protocol):
-    """A batch of messages of one partition, column by column; `timestamps` are the broker's, in milliseconds."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offsets(self) -> Sequence[int]: ...
-    @property
-    def timestamps(self) -> Sequence[int]: ...
-    @property
-    def keys(self) -> Sequence[bytes | None]: ...
-    @property
-    def values(self) -> Sequence[bytes | None]: ...
 
 
 class Decoder:
