@@ -334,7 +334,7 @@ def test_a_stored_state_of_format_2_still_loads():
 
 
 def featured(columns):
-    return Featured([transaction(amount=500)], [(1,)], 0, columns)
+    return Featured([transaction(amount=500)], [(1,)], columns=columns)
 
 
 def test_rows_of_a_process_that_began_with_other_rules_are_refused():
