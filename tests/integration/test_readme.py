@@ -95,6 +95,8 @@ def test_on_your_own_kafka(own_kafka: Kafka, checkout: Path):
         for part in line.split(" && "):
             words = part.split() if part.startswith("mkdir") else command(part)
             subprocess.run(words, cwd=checkout, env=settings, check=True, capture_output=True, timeout=60)
+    for name in ("fraud-rules", "fraud-lists", "fraud-models"):
+        assert own_kafka.topic_setting(name, "cleanup.policy") == "compact"
     flow = subprocess.Popen(command(lines[-1]), cwd=checkout, env=settings, stderr=subprocess.PIPE, text=True)
     try:
         producer = Producer({"bootstrap.servers": own_kafka.bootstrap})
