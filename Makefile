@@ -36,8 +36,8 @@ bench: $(STAMP_DEV)
 
 $(STAMP): requirements.txt
 	@$(if $(PYTHON),,echo "fraudflow needs Python 3.11 or 3.12, which is not on the PATH: install it from python.org or your system's packages (or: make PYTHON=/path/to/python3.12)" >&2; exit 1)
-	@echo "Installing into .venv with $(PYTHON)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"fraudflow needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: install one of them from python.org or your system packages, then: make PYTHON=python3.12")'
+	@echo "Installing into .venv with $(PYTHON)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@

@@ -98,9 +98,16 @@ def without_consumer_options(config: Mapping[str, str]) -> dict[str, str]:
 
 
 def admin_client(config: Mapping[str, str], complaints: Complaints) -> AdminClient:
-    """A client for topics. Keep it in a variable: one that is collected cancels what it was asked for."""
-    settings: dict[str, Any] = {**without_consumer_options(config), "error_cb": complaints}
-    return AdminClient(settings)
+    """A client for topics. Keep it in a variable: one that is collected cancels what it was asked for.
+
+    Raises KafkaUnavailable for options that the client does not know.
+    """
+    settings: dict[str, Any] = {"log_level": "0", **without_consumer_options(config), "error_cb": complaints}
+    try:
+        return AdminClient(settings)
+    except KafkaException as failure:
+        why = failure.args[0].str().rstrip(".")
+        raise KafkaUnavailable(f"the Kafka client refuses its options (FRAUD_KAFKA_CONFIG_…): {why}") from failure
 
 
 def missing_topics(config: Mapping[str, str], topics: Iterable[str], *, timeout: float = TIMEOUT_S) -> list[str]:
@@ -111,17 +118,21 @@ def missing_topics(config: Mapping[str, str], topics: Iterable[str], *, timeout:
 
 
 class TopicSpec(NamedTuple):
-    """A topic as it should be: `replication` -1 and `max_message_bytes` None leave it to the broker."""
+    """A topic as it should be: `replication` -1 and `max_message_bytes` None leave it to the broker. With
+    `stamped_by_broker` a message has the time at which it came, whatever its producer's clock says."""
 
     name: str
     partitions: int = 1
     compacted: bool = False
     replication: int = -1
     max_message_bytes: int | None = None
+    stamped_by_broker: bool = False
 
     def settings(self) -> dict[str, str]:
         """The topic's own settings, as Kafka names them."""
         settings = {"cleanup.policy": "compact"} if self.compacted else {}
+        if self.stamped_by_broker:
+            settings["message.timestamp.type"] = "LogAppendTime"
         if self.max_message_bytes is not None:
             settings["max.message.bytes"] = str(self.max_message_bytes)
         return settings

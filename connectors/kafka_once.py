@@ -22,6 +22,7 @@ import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import Message
 
+from connectors.kafka import TIMEOUT_S
 from connectors.kafka_sink import Record, SharedProducer, part_names, part_of
 from connectors.kafka_table import ends, messages_to_end
 
@@ -111,11 +112,20 @@ class OnceSink(FixedPartitionedSink[list[Record], bytes]):
     Snapshot: the offsets behind the part's last record and the ids still awaited, in a format with a version.
     """
 
-    def __init__(self, producer: SharedProducer, topic: str, config: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self,
+        producer: SharedProducer,
+        topic: str,
+        config: Mapping[str, str],
+        directory: Path,
+        *,
+        timeout: float = TIMEOUT_S,
+    ) -> None:
         self.producer = producer
         self.topic = topic
         self.config = config
         self.directory = directory
+        self.timeout = timeout
         self._start: dict[int, int] = {}
         self._behind: list[_OncePart] = []
         self._lock = Lock()
@@ -155,6 +165,8 @@ class OnceSink(FixedPartitionedSink[list[Record], bytes]):
                 return
             partitions = {partition for part in parts for partition in part.written_to}
             begin = {(self.topic, p): min(part.written_to.get(p, 0) for part in parts) for p in partitions}
-            for (_, partition), (messages, end) in messages_to_end(self.config, [self.topic], begin=begin).items():
+            for (_, partition), (messages, end) in messages_to_end(
+                self.config, [self.topic], begin=begin, timeout=self.timeout
+            ).items():
                 for part in parts:
                     part.accept(partition, messages, end)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from threading import get_ident
+from time import time_ns
 from typing import Literal, NamedTuple
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
@@ -48,6 +49,7 @@ class RawBatch(NamedTuple):
 
 def raw_batch(topic: str, partition: int, messages: list[Message]) -> RawBatch:
     """The batch of `messages`, which are of one partition, in order, and not none."""
+    now = time_ns() // 1_000_000
     offsets: Sequence[int] = range(messages[0].offset() or 0, (messages[-1].offset() or 0) + 1)
     if len(offsets) != len(messages):  # gaps: a compacted topic, or transactions
         offsets = [message.offset() or 0 for message in messages]
@@ -55,7 +57,7 @@ def raw_batch(topic: str, partition: int, messages: list[Message]) -> RawBatch:
         topic,
         partition,
         offsets,
-        [timestamp for _, timestamp in map(Message.timestamp, messages)],
+        [min(timestamp, now) for _, timestamp in map(Message.timestamp, messages)],
         list(map(Message.key, messages)),
         list(map(Message.value, messages)),
     )

@@ -12,6 +12,9 @@ from operators.model.training import ModelEvent
 from operators.rules import RuleEvent
 from operators.transactions.records import DeadLetter
 
+LARGEST = 1_000_000
+"""Bytes of a dead letter; Kafka's own limit is a little above, for the headers."""
+
 
 def alert_records(found: Sequence[Alert]) -> list[Record]:
     """Of `fraud-alerts`, keyed by user; the alert's id tells them apart."""
@@ -31,8 +34,12 @@ def alert_lines(found: Sequence[Alert]) -> list[bytes]:
 
 
 def dead_letter_records(letters: Sequence[DeadLetter]) -> list[Record]:
-    """Of the dead-letter topic: the message as it came, and in the headers why and from where."""
-    return [Record(letter.key, letter.value, _headers(letter)) for letter in letters]
+    """Of the dead-letter topic: the message as it came, and in the headers why and from where.
+
+    A message that no topic with Kafka's own limits would take is cut, with a header that tells its size; the original
+    is at its offset.
+    """
+    return [Record(letter.key, letter.value and letter.value[:LARGEST], _headers(letter)) for letter in letters]
 
 
 def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
@@ -43,6 +50,8 @@ def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
         "partition": str(letter.partition),
         "offset": str(letter.offset),
     }
+    if letter.value is not None and len(letter.value) > LARGEST:
+        headers["cut_from_bytes"] = str(len(letter.value))
     return [(name, text.encode(errors="replace")) for name, text in headers.items()]
 
 

@@ -55,7 +55,8 @@ def kafka_ends(settings: Settings, drain: Drain, recovery: Path | None) -> tuple
     if absent:
         raise TopicProblem(missing_message(absent, config))
 
-    producer = SharedProducer(config, delivery_timeout=settings.delivery_timeout / 1000)
+    patience = settings.delivery_timeout / 1000
+    producer = SharedProducer(config, delivery_timeout=patience)
 
     def source(*topics: str, **options: Any) -> KafkaSource:
         options |= {"drain": drain, "stop_at_end": settings.stop_at_end, "group": settings.kafka_group}
@@ -70,7 +71,7 @@ def kafka_ends(settings: Settings, drain: Drain, recovery: Path | None) -> tuple
     )
     alerts: Sink[Any] = KafkaSink(producer, settings.alert_topic)
     if recovery is not None:
-        alerts = OnceSink(producer, settings.alert_topic, config, recovery)
+        alerts = OnceSink(producer, settings.alert_topic, config, recovery, timeout=patience)
     sinks = Sinks(
         alerts=alerts,
         dead_letters=KafkaSink(producer, settings.dlq_topic),

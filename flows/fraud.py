@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import bytewax.operators as op
@@ -20,10 +21,13 @@ from flows.parts import Parts
 from flows.settings import Settings, SettingsError
 from operators.decisions.decide import NOTHING
 from operators.features.names import ENTITIES
+from operators.features.windows import StateError
 from operators.model.scoring import Weights
 from operators.model.specification import ModelError
 from operators.model.training import ModelEvent
 from operators.rules import RuleError, Start
+
+log = logging.getLogger(__name__)
 
 
 def build(settings: Settings, sources: Sources, sinks: Sinks, start: Start = NOTHING) -> Dataflow:
@@ -113,10 +117,23 @@ def get_flow() -> Dataflow:
         print(f"fraudflow cannot start: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     drain.install()
+    log.info("%s", ready(settings, recovery))
     return flow
 
 
-REFUSALS = (SettingsError, RuleError, ModelError, KafkaUnavailable, TopicProblem, RecoveryRefused)
+def ready(settings: Settings, recovery: Path | None) -> str:
+    """What is running, on what, from where: one line."""
+    topics = ", ".join(settings.transaction_topics)
+    influx = f"InfluxDB at {settings.influx_url}" if settings.influx_url else "no InfluxDB"
+    state = f"state in {recovery}" if recovery else "no recovery directory: a restart begins anew"
+    model = settings.model_file or "no model"
+    return (
+        f"reading {topics} from Kafka at {settings.kafka_bootstrap_servers}; {settings.rules_file}, {model}; "
+        f"alerts to {settings.alert_topic}; {influx}; {state}"
+    )
+
+
+REFUSALS = (SettingsError, RuleError, ModelError, StateError, KafkaUnavailable, TopicProblem, RecoveryRefused)
 
 LEFT_OUT = ("label_join", "train", "models_in", "models_out", "alerts_influx", "stats_influx")
 """Steps with state that settings can leave out; so can rules and the model with the windows of an entity."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from bytewax.operators import StatefulBatchLogic
+from prometheus_client import Counter
 
 from flows.exchange import ColumnsDiffer, Featured, Transactions
 from operators.decisions.cooldown import Alert, Cooldown
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 
 Trained = Weights | ModelEvent | Point
 RETAIN = StatefulBatchLogic.RETAIN
+
+WITHOUT_EFFECT = Counter(
+    "fraud_label_join", "Labels and transactions that did not become an example as they were, by kind", ["kind"]
+)
 
 
 def now_ms() -> int:
@@ -149,6 +154,7 @@ class LiveStatsLogic(StatefulBatchLogic[Partial, "list[Point]", bytes]):
 class LabelJoinLogic(StatefulBatchLogic["DecidedBatch | list[Label]", "list[Example]", bytes]):
     def __init__(self, join: LabelJoin) -> None:
         self.join = join
+        self.told = msgspec.structs.asdict(join.counts)
 
     def on_batch(self, values: list[DecidedBatch | list[Label]]) -> tuple[list[list[Example]], bool]:
         matured: list[Example] = []
@@ -162,7 +168,16 @@ class LabelJoinLogic(StatefulBatchLogic["DecidedBatch | list[Label]", "list[Exam
                 )
             else:
                 matured += self.join.labels(value)
+        self.tell()
         return [matured] if matured else [], RETAIN
+
+    def tell(self) -> None:
+        """Count what did not become an example, on the engine's metrics endpoint."""
+        counts = msgspec.structs.asdict(self.join.counts)
+        for kind, count in counts.items():
+            if count > self.told[kind]:
+                WITHOUT_EFFECT.labels(kind).inc(count - self.told[kind])
+        self.told = counts
 
     def snapshot(self) -> bytes:
         return self.join.snapshot()

@@ -5,10 +5,11 @@ from typing import Any
 from flows.exchange import Routing, columns_mark
 from flows.settings import Settings
 from operators.decisions.decide import Decider, Thresholds
+from operators.expressions import UnknownName
 from operators.features.plan import Plan
 from operators.model.encoding import Encoder
 from operators.model.join import LabelJoin
-from operators.model.specification import load_model
+from operators.model.specification import ModelError, load_model
 from operators.model.training import Trainer
 from operators.rules import ChangeReader, Start, known_name, load_rules
 from operators.transactions.decoding import Decoder
@@ -16,7 +17,7 @@ from operators.transactions.formats import Limits
 
 
 class Parts:
-    """Reads the rules and the model that the settings name. Raises RuleError, ModelError, UnknownName.
+    """Reads the rules and the model that the settings name. Raises RuleError, ModelError.
 
     `start` is what the topics of rules and lists hold already: the windows of its rules are kept too.
     """
@@ -25,7 +26,14 @@ class Parts:
         self.settings = settings
         self.start = start
         self.rules = load_rules(settings.rules_file)
+        # Here a name that does not exist is told with its rule and its place.
+        self.rules.compile(known_name)
         self.model = load_model(settings.model_file) if settings.model_file else None
+        for name in self.model.names if self.model else ():
+            try:
+                known_name(name)
+            except UnknownName as error:
+                raise ModelError(f"{settings.model_file}: {error}") from error
         names = (*self.rules.names, *start.names, *(self.model.names if self.model else ()))
         self.plan = Plan.of(names, allowed_lateness=settings.allowed_lateness, repeats=True)
         self.columns = columns_mark(self.plan.columns)

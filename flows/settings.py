@@ -116,6 +116,15 @@ class Settings(BaseSettings):
     def _fit_together(self) -> Self:
         if self.review_threshold > self.block_threshold:
             raise ValueError("FRAUD_REVIEW_THRESHOLD is above FRAUD_BLOCK_THRESHOLD")
+        topics = [
+            *self.transaction_topics,
+            *(getattr(self, name) for name in type(self).model_fields if name.endswith("_topic")),
+        ]
+        doubled = sorted({topic for topic in topics if topics.count(topic) > 1})
+        if doubled:
+            raise ValueError(f"topic {doubled[0]!r} is named by two settings: what one step writes another would read")
+        if self.influx_url and not self.influx_url.startswith(("http://", "https://")):
+            raise ValueError(f"FRAUD_INFLUX_URL is {self.influx_url!r}: wanted http://… or https://…")
         if self.label_delay > self.label_maturity:
             raise ValueError("FRAUD_LABEL_DELAY is longer than FRAUD_LABEL_MATURITY: every label would come too late")
         return self

@@ -4,6 +4,7 @@ A step's state is the operator's own snapshot, as bytes. Whatever a step raises 
 dead letter before, so it is a bug or a sink that can't go on.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -22,11 +23,13 @@ from operators.features.plan import EntityPlan
 from operators.features.windows import Windows
 from operators.measurements import Point
 from operators.model.join import Example, LabelJoin
-from operators.model.scoring import Weights
+from operators.model.scoring import Weights, WeightsError
 from operators.model.training import Trainer
 from operators.rules import Changes, RuleEvent
 from operators.transactions.decoding import Decoded
 from operators.transactions.records import DeadLetter, Label, Transaction
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 LIVE = "live"
@@ -162,11 +165,19 @@ def control_weights(step_id: str, up: Stream[RawBatch], shards: Sequence[str], m
     """The model's weights to every shard: the newest of a batch is enough."""
 
     def broadcast(batches: list[RawBatch]) -> list[tuple[str, Weights]]:
-        records = (value for batch in batches for value in batch.values if value)
-        weights = [weights for record in records if (weights := Weights.from_json(record)).name == model]
+        weights = [weights for batch in batches for weights in _readable(batch) if weights.name == model]
         return [(shard, weights[-1]) for shard in shards] if weights else []
 
     return op.flat_map_batch(step_id, up, broadcast)
+
+
+def _readable(batch: RawBatch) -> Iterable[Weights]:
+    for offset, value in zip(batch.offsets, batch.values, strict=True):
+        try:
+            if value:
+                yield Weights.from_json(value)
+        except WeightsError as error:
+            log.error("%s[%d] offset %d is passed over: %s", batch.topic, batch.partition, offset, error)
 
 
 def rule_events(step_id: str, up: Stream[Changes]) -> KeyedStream[RuleEvent]:

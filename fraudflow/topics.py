@@ -21,8 +21,8 @@ def wanted_topics(settings: Settings, partitions: int, replication: int) -> list
         return TopicSpec(name, count, replication=replication, **options)  # type: ignore[arg-type]
 
     return [
-        *(spec(topic) for topic in settings.transaction_topics),
-        spec(settings.label_topic),
+        *(spec(topic, stamped_by_broker=True) for topic in settings.transaction_topics),
+        spec(settings.label_topic, stamped_by_broker=True),
         spec(settings.rule_topic, 1, compacted=True),
         spec(settings.list_topic, 1, compacted=True),
         spec(settings.model_topic, 1, compacted=True),

@@ -3,10 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from operators.showing import shown
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 # Numbers below this are seconds (until the year 5138), from it on milliseconds (since 1973).
 SMALLEST_MILLISECONDS = 100_000_000_000
+# From 1973 on: 0 and 2024 are no times.
+SMALLEST_SECONDS = 100_000_000
 LARGEST = 253_402_300_799_999  # the last millisecond of the year 9999
 
 
@@ -25,23 +29,30 @@ def parse_time(value: object) -> int:
             moment = moment.replace(tzinfo=UTC)
         milliseconds = (moment - EPOCH) // MILLISECOND
         if milliseconds < 0:
-            raise ValueError(f"{value!r} is before 1970")
+            raise ValueError(f"{shown(value)} is before 1970")
         return milliseconds
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _from_number(value, value)
-    raise ValueError(f"{value!r:.80} is not a time: wanted ISO 8601, or epoch seconds or milliseconds")
+    raise ValueError(f"{shown(value)} is not a time: wanted ISO 8601, or epoch seconds or milliseconds")
+
+
+def is_plain(value: object) -> bool:
+    """Not a text that Python alone takes for a number: `1_000`, digits of other scripts."""
+    return not isinstance(value, str) or (value.isascii() and "_" not in value)
 
 
 def _float(text: str) -> float:
     try:
+        if not is_plain(text):
+            raise ValueError
         return float(text)
     except ValueError:
-        raise ValueError(f"{text!r:.80} is not a time: wanted ISO 8601, or epoch seconds or milliseconds") from None
+        raise ValueError(f"{shown(text)} is not a time: wanted ISO 8601, or epoch seconds or milliseconds") from None
 
 
 def _from_number(value: object, number: float) -> int:
-    if not 0 <= number <= LARGEST:  # also catches NaN
-        raise ValueError(f"{value!r:.80} is not a time between the years 1970 and 9999")
+    if not SMALLEST_SECONDS <= number <= LARGEST:  # also catches NaN
+        raise ValueError(f"{shown(value)} is not epoch seconds or milliseconds of the years 1973 to 9999")
     return int(number) if number >= SMALLEST_MILLISECONDS else int(number * 1000)
 
 

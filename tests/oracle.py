@@ -34,9 +34,9 @@ class Oracle:
         return self.values_at(event, earlier), late
 
     def repeat_of(self, event: Transaction) -> Transaction | None:
-        """The event that this one repeats: the same id and key, within the allowed lateness; the first by time."""
+        """The event that this one repeats: the same id, amount and key, within the lateness; the first by time."""
         earlier = self.events.get(getattr(event, self.key_field), [])
-        same = [e for e in earlier if e.transaction_id == event.transaction_id]
+        same = [e for e in earlier if (e.transaction_id, e.amount) == (event.transaction_id, event.amount)]
         near = [e for e in same if abs(e.event_time - event.event_time) <= self.allowed_lateness]
         return min(near, key=lambda e: e.event_time, default=None)
 

@@ -189,39 +189,45 @@ def test_a_state_that_cannot_be_used_is_refused_with_what_to_do() -> None:
         Windows(windows.plan, b"pickled?")
     with pytest.raises(StateError, match="damaged"):
         Windows(windows.plan, snapshot[:-1] + bytes([snapshot[-1] ^ 1]))
-    with pytest.raises(StateError, match="format 99, this program reads 2; start it from an empty recovery directory"):
+    with pytest.raises(StateError, match="format 99, this program reads 3; start it from an empty recovery directory"):
         Windows(windows.plan, snapshot[:4] + (99).to_bytes(2, "little") + snapshot[6:])
     with pytest.raises(StateError, match="user windows, not of merchant"):
         Windows(replace(windows.plan, entity="merchant", field="merchant_id"), snapshot)
 
 
 STORED = (
-    "c-p;`TZkM*6ozYd6EKm83%RWjFO_UImrl|>J(-!b5hf@xiYyT&OBmLsXS!y$-M*|{)jJvEl8eR*i3=tuE<Qx@L89g^7zhd~D0vDA"
-    "Bu{x6#AQL)%}a>!MNd`NWO|Y&Phu5ARsD6oQ|Fwjp6!D#40IuH>GbPsx)IuoiO(F?zy^*e39*7h!nhRp*wD4jdR`Sx!8IqO3>%vj"
-    "Ovb^`U|~cQTn*gF^C>pUm`0vqc|qheIe@dE?i-G6xIxttE@NffawF0<;-DMUJB1Nvc%;)$HLU7cIM(v1Rps7H$Cg``?UL~R%^`?&"
-    "4-1J$cz|W>S$hDGPKRK(1~dEqEt#UCDmBZcgj?1f-wx`r8#u*r9e)@rvO3&=65^ZfYJlQej9?=RHHx5aP{E2tLC^}iu4`Kgx|Yl8"
-    "3buo&0^1vMc}>d~^Qu<NWea+-utm)&IPz%}lGt4sFmPyEjJwF^z%(ashB|(=<v5$Wt1>HO1hU&Zq2N(62ArPP;ys_#31w|W(}nC>"
-    "72;C!9%G@pB(9U?!zF5pI;50wC8)%6UP)px2vt0UDlej`jX)i3hcbwcnXMNP%eByoY%^g8<u~Kvn{nwOe7mJ+BW8uv0w{!d8f}?h"
-    "a0BMUqRgYDA&wUzir~b(*}Q(LqQSzCyb1}qk)~u79TW!dLqKCz=urOp1CJjQP&dHxR(bg+CJ;h>@Qcuc+kEujv@f<kFUCjv<8?;r"
-    "J#vkjw>pmce(uKGe9S^m@=p$Q`n}8l{O7|-{j<rd9v^eidHbLw`Ppz_`2vKxq+RCocn$pA)p@X<D*wG}Awr9Oy!II1*P$nQbqS5_"
-    "?>+y^=B*_E@e}I;E`OC-HII+mUW)lKJTCZdiEUdXXL`@}8wvj8mFfLlK7p_()!Lmge`Zr7o&Tlu$sY;+>1Ojbm%m0U1>f^(%-`Jl"
-    "RyzO6*z|0IKX7Ko=khmbmEi9T%KTs4m(KrwJpWgMU$%d)m&@OxKEXH3GXKGY={&vsZf1U)|8B|Q_qco#trq+xQ|50UO6R-(xxO&L"
-    "<Gv#|xqJ%s3;t|X=Ksd~>HM*c{fiU)r|gi!<<n@5;HQRV{`(H6^DAGguSoEZJa_PM5ieRR_yeOd|09#>{P_=mTb<yK?|x=d#EsSo"
-    "-U(#>Qy-=C&;GDXP4EjG;|`b4q4k2_@IQU$yLZHKE~l9ey;rVFM`wGx9`K#F_~K8U{8RF~FD?C5OY)1~ys(0g1?arJOk;k>OeXbz"
-    "qICOWA<3UwfA$?d=ArZUP-D~4V+pi1EzYPNdaL~lk^!j5"
+    "c-"
+    "pO#ZD<@t7{@nFYZI}GR3U<iacGdxExo<HTrNwIsEtWPuPqfrIMdDE?cCj(eMxs`dkHlmiU#wcHn}8XrFg9hO~u;QQWQn(r(%lIs?~xYl"
+    "%hdtDzR#dEq-ub_Pp7s-"
+    "#W1Tcm6ZKXP$kY*++Z2lhwj}et*Zk)q=1aKpPoo7%0H^pbJFcLPRXb28t}T$ngjrBFGx9hk()|0=NrrRFLaK5o8?Gw`>n6Dd72*qFIh_"
+    "qd;&lr(i3Fu9!|nqam5IOEY~~*+f9oDTIx@k;^ZSqmo_7)of48kZ`J@SJo)7Y_Sg~JA_<lL6Tt#SlSQ<f~b9XHH+W$e=h~!C`QDrW_pn"
+    "9EEu-"
+    "#6j&I1ieVad4v0Z{$OaEWTdkA>JEn#pP;luoKBAh|JZwm<vMft&t+Eu0$|BGmKaH0+#Nv_^PsAfqA{K3x6RmBLm<W8^^IgcoxemesRSl"
+    "64@fhA33tHnDcBULS8vDmZnu{R*y4@op7=VMAlj9Owvta>xh(p?_ZE9&~dg`*x)HNZilV;;CMn(F`S*RhL9_@aH6i$`$xOTeXA)FCX%W"
+    "Y?N*42Dn<@Vu{tE}KED>qJAFFR6RO~b5%Kc3!)icOk2jNfxWiIVRcrpME?K-x(I+AE#ZEFwyHV*6Gax@41t^OmuL@SUI#_6g-"
+    "W7CFW7Oa}ywBo!YS5d@(LKfdtaV@;r|gqt%CZt7$&2i#;`tsqndepN8X<Hs*o;`zSRji+uEgvQ44L1ON>yJ3mwL_6bOI>Gj@2>6M$Oxu"
+    "S>7I^;J8v7pNZ#r4kPju&I#wU(UQNB9hk6&+K{I-"
+    "rA#hMDg_pjk*;y*Iq)JwFti}5d<nF{6qL_O1UrIN<;pVh~&5&!kCBEJ)T=yAr+T$u{xf9C@MKQ^1=`3G-"
+    "*d6D>F`;m8uHg9Eo9u!0Qe;r}ke{5lp=ey_5QGe;%r8np~PX_hxD~9slrvz=elpN*xbnSbGh(9hk?-"
+    "RY=!}zBU7DM^>ZDx9GaqlG0cU=CHuB`pz<DZCLOfml1rEvcDCj;Ke&GGzb>Kl4B(V27&(Rr2e{hiaH{1<wdo{G+#=J_p)+i2h3J^tZo+"
+    "UE@8YYtC`@;|HvFIUbl^8DHR#@-"
+    "}$>GP{E(mLfBkM5cY<!=ozoy`7RH_h>#;5T~z4mDgHBl_F`<KLQ?3FR*ZKj7q+JxQMLS>=9D{2y+qqrBlT{?(e<Q2tj(nKtI1-^24~-"
+    "ySd0bANedJ<$#S^Iz8A<o~?<pL}{W?9T`D_S;Sj@&1L<V<n>NZd_i+-"
+    "?Lx4SA_WH*I32Iq8DnbIscQUhtJcxesF1)zb9S2E5mu+!Q!1d0J>Ile#_`Hbo#}2AI%ZnYHch|<D(KgnU+V@GW{FR=h+e"
 )
 
 
-def test_a_stored_snapshot_of_format_2_still_loads() -> None:
-    assert state.VERSION == 2
+def test_a_stored_snapshot_of_format_3_still_loads() -> None:
+    assert state.VERSION == 3
     names = ("count_1h", "sum_amount_1h", "std_amount_1h_before", "distinct_location_1h", "max_amount_ever")
     (plan,) = Plan.of([*names, "fraud_count_1h"], allowed_lateness=LATENESS, repeats=True).entities
     windows = Windows(plan, zlib.decompress(base64.b85decode(STORED)))
-    assert (windows.since, windows.late) == (START, 2)
-    later = [event(20, location="bern", transaction_id="9"), event(21, "bob"), event(13, transaction_id="x9")]
-    assert windows.update(later) == [
-        (15, 4, 1, 1e9, pytest.approx(267261237.7390374), 1000000204.0),
-        (4, 0, 0, 9.5, pytest.approx(4.645786621588785), 13.5),
-        (14, 3, 1, 1e9, pytest.approx(277350093.8830257), 1000000203.0),
+    again = {"location": "rome", "transaction_id": "x13"}
+    later = [event(20, location="bern", transaction_id="9"), event(21, "bob"), event(13, amount=3.25, **again)]
+    assert windows.update([*later, event(13, amount=99.0, **again)]) == [
+        (15, 3, 1, 1e9, pytest.approx(267261237.27647516), 1000000226.5),
+        (4, 0, 0, 13.5, pytest.approx(4.582575694955841), 29.5),
+        (14, 3, 1, 1e9, pytest.approx(277350092.9758652), 1000000225.5),
+        (15, 3, 1, 1e9, pytest.approx(267261237.27647516), 1000000324.5),
     ]
-    assert windows.last_repeated == [2]
+    assert windows.last_repeated == [2], "the same id with another amount is another transaction"

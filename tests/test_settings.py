@@ -112,3 +112,18 @@ def test_the_example_names_every_setting_with_its_default():
             named[name] = value
     assert set(named) == set(known_names()) - {"FRAUD_INFLUX_TOKEN_FILE"}
     assert load(**named) == load()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"FRAUD_TRANSACTION_TOPICS": "transactions-dlq"}, "topic 'transactions-dlq' is named by two settings"),
+        ({"FRAUD_ALERT_TOPIC": "fraud-models"}, "topic 'fraud-models' is named by two settings"),
+        ({"FRAUD_INFLUX_URL": "localhost:8086"}, "FRAUD_INFLUX_URL is 'localhost:8086': wanted http://"),
+        ({"FRAUD_LABEL_DELAY": "9" * 400 + "d"}, "longer than a century"),
+    ],
+)
+def test_what_would_do_harm_is_refused(environment, said):
+    with pytest.raises(SettingsError) as refused:
+        load(**environment)
+    assert said in str(refused.value)

@@ -6,7 +6,6 @@ that the caller did not offer. Length, depth and numbers are bounded.
 """
 
 import ast
-import math
 import re
 import warnings
 from collections.abc import Callable
@@ -19,6 +18,11 @@ MAX_LENGTH = 2_000
 MAX_DEPTH = 40
 MAX_NUMBER = 1e18
 FUNCTIONS = ("abs", "log", "max", "min", "missing", "round", "sqrt")
+SPELLED = {"=": "==", "&&": "and", "||": "or", "!": "not", "AND": "and", "OR": "or", "NOT": "not"}
+"""What other languages write, and what it is here."""
+FOREIGN = re.compile(r"&&|\|\||\b(?:AND|OR|NOT)\b|!(?!=)|(?<![=<>!:])=(?![=<>])")
+THOUSANDS = re.compile(r"(?<![\w.])(\d{1,3}),(\d{3})(?!\d)")
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 LIST_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -70,6 +74,8 @@ class Expression(NamedTuple):
 
     def error(self, message: str, node: ast.expr) -> ExpressionError:
         """An error placed at `node`."""
+        if isinstance(node, ast.Tuple) and (split := THOUSANDS.search(self.source)):
+            return _error(f"{message}: write {split[1]}_{split[2]} instead of {split[0]}", self.source, split.start())
         return _error(message, self.source, node.col_offset)
 
 
@@ -98,6 +104,8 @@ def parse(source: str) -> Expression:
             warnings.simplefilter("ignore")  # Python's advice (`1 is 1`, `"a"()`) is for its own programs
             tree = ast.parse(flat.strip(), mode="eval").body
     except SyntaxError as error:
+        if hinted := _hint(flat, str(error.msg)):
+            raise _error(f"not an expression: {hinted[0]}", source, hinted[1]) from None
         at = error.offset - 1 if error.offset else len(flat.strip())  # no offset: it ends too early
         raise _error(f"not an expression: {error.msg}", source, indent + at) from None
     except (ValueError, MemoryError, RecursionError) as error:
@@ -116,6 +124,16 @@ def list_name(node: ast.AST) -> str | None:
     match node:
         case ast.Call(func=ast.Name(id="list"), args=[ast.Constant(value=str(name))]):
             return name
+    return None
+
+
+def _hint(flat: str, said: str) -> tuple[str, int] | None:
+    """What to write instead, and where, in a text that can't be parsed; None where that is not known."""
+    bare = QUOTED.sub(lambda quoted: " " * len(quoted[0]), flat)
+    if "leading zeros" in said and (split := THOUSANDS.search(bare)):
+        return f"write {split[1]}_{split[2]} instead of {split[0]}", split.start()
+    if found := FOREIGN.search(bare):
+        return f"write {SPELLED[found[0]]} instead of {found[0]}", found.start()
     return None
 
 
@@ -138,7 +156,7 @@ def _check(node: ast.expr, source: str, names: dict[str, None], depth: int) -> N
         case ast.Constant(value=value):
             if isinstance(value, bool | str):
                 return
-            if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > MAX_NUMBER:
+            if not isinstance(value, int | float) or not abs(value) <= MAX_NUMBER:
                 raise _error(
                     f"{value!r:.40} is not a number up to {MAX_NUMBER:g}, a string or a boolean",
                     source,
@@ -152,6 +170,8 @@ def _check(node: ast.expr, source: str, names: dict[str, None], depth: int) -> N
                 raise _error(wanted, source, node.col_offset)
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
             if function not in FUNCTIONS:
+                if function in SPELLED:
+                    raise _error(f"write {SPELLED[function]} instead of {function}", source, node.col_offset)
                 known = ", ".join(FUNCTIONS)
                 raise _error(f"no function {function!r}; there are {known}", source, node.col_offset)
             for argument in arguments:

@@ -9,7 +9,6 @@ begins.
 """
 
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, Protocol
@@ -42,8 +41,7 @@ NAMES: Final[dict[str, Callable[..., Any]]] = {
         aggregates.code_of,
         aggregates.place,
         labels.rate,
-        zlib.crc32,
-        zlib.adler32,
+        aggregates.identity,
         aggregates.amount,
         aggregates.mean,
         math.sqrt,
@@ -169,8 +167,8 @@ def _entered(layout: Layout) -> list[str]:
             lines += [f"w{k} = ids(t.{column.field})", f"if w{k} is None: w{k} = intern(t.{column.field})"]
         elif column in ID_HASHES:
             if column == ID_HASHES[0]:
-                lines.append("id = t.transaction_id.encode()")
-            lines.append(f"w{k} = {column.content}(id)")
+                lines.append("id = identity(t.transaction_id, t.amount)")
+            lines.append(f"w{k} = id & 0xFFFFFFFF" if column == ID_HASHES[0] else f"w{k} = id >> 32")
         elif column.content == PLACE:
             lines.append(f"w{k} = place(t.latitude, t.longitude)")
         else:

@@ -43,7 +43,7 @@ class Column(NamedTuple):
         return f"{self.kind}:{self.content}:{self.field}"
 
 
-ID_HASHES: Final = (Column("own", "crc32", "transaction_id"), Column("own", "adler32", "transaction_id"))
+ID_HASHES: Final = (Column("own", "id_low", "transaction_id"), Column("own", "id_high", "transaction_id"))
 """What a transaction id is known by. No id has 0 in the second: events from before ids were kept do."""
 
 

@@ -26,7 +26,7 @@ from operators.features.logs import Logs
 from operators.features.names import Window
 
 MAGIC: Final = b"FWIN"
-VERSION: Final = 2
+VERSION: Final = 3
 _PREFIX: Final = struct.Struct("<4sHII")
 
 _BIG: Final = sys.byteorder == "big"

@@ -58,8 +58,10 @@ class Weights(msgspec.Struct, frozen=True):
         """The weights in a record. Raises WeightsError: not JSON, a field missing or of another type, not finite."""
         try:
             read = _DECODER.decode(record)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise WeightsError(f"not a model record: {error}") from error
+        if read.published_at.year < 1970:
+            raise WeightsError(f"model {read.name!r}: published in the year {read.published_at.year}")
         published_at = round(read.published_at.timestamp() * 1000)
         weights = cls(read.name, read.version, read.trained_on, read.bias, read.weights, published_at, read.metrics)
         if not weights.is_finite():
@@ -67,9 +69,12 @@ class Weights(msgspec.Struct, frozen=True):
         return weights
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class _Record(msgspec.Struct):
     name: str
-    version: int
+    version: Count
     trained_on: TrainedOn
     bias: float
     weights: dict[str, float]

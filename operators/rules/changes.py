@@ -9,6 +9,7 @@ import orjson
 from operators.expressions import LIST_NAME, Namespace, UnknownName
 from operators.measurements import Point
 from operators.rules.rule_set import Rule, RuleError, RuleSet, check_rule, rule_of
+from operators.showing import shown
 from operators.times import iso, parse_time
 from operators.transactions.messages import Messages
 
@@ -162,8 +163,8 @@ def rule_of_message(key: str, value: bytes | None) -> Rule | None:
         return None
     message = _object(value)
     if message.get("id", key) != key:
-        raise Refused(f"the message's key is {key!r:.80}, the rule's id {message['id']!r:.80}: wanted the same")
-    rule = rule_of({**message, "id": key}, f"rule {key!r:.80}")
+        raise Refused(f"the message's key is {shown(key)}, the rule's id {shown(message['id'])}: wanted the same")
+    rule = rule_of({**message, "id": key}, f"rule {shown(key)}")
     check_rule(rule)
     return msgspec.structs.replace(rule, examples=())
 
@@ -172,13 +173,13 @@ def entry_of_message(key: str, value: bytes | None, offset: int) -> ListChange:
     """The entry of a message. Raises Refused."""
     name, slash, entry = key.partition("/")
     if not slash or not LIST_NAME.fullmatch(name) or not 0 < len(entry) <= LONGEST_VALUE:
-        raise Refused(f"the key is {key!r:.80}: wanted list/value, the value of 1 to {LONGEST_VALUE} characters")
+        raise Refused(f"the key is {shown(key)}: wanted list/value, the value of 1 to {LONGEST_VALUE} characters")
     if not value:
         return ListChange(name, entry, None, offset)
     message = _object(value)
     unknown = sorted(set(message) - set(ENTRY_FIELDS))
     if unknown:
-        raise Refused(f"unknown field {unknown[0]!r:.80}: wanted some of {', '.join(ENTRY_FIELDS)}")
+        raise Refused(f"unknown field {shown(unknown[0])}: wanted some of {', '.join(ENTRY_FIELDS)}")
     if (message.get("list"), message.get("value")) != (name, entry):
         raise Refused(f"the key is {key!r}: wanted `list` {name!r} and `value` {entry!r} in the message too")
     if message.get("expires_at") is None:

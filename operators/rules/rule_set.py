@@ -13,6 +13,7 @@ import msgspec
 
 from operators.durations import parse_duration
 from operators.expressions import GLOBALS, ExpressionError, Namespace, UnknownName, compile_condition, parse
+from operators.showing import shown
 from operators.transactions.records import Transaction
 
 Severity = Literal["low", "medium", "high", "critical"]
@@ -175,7 +176,7 @@ def parse_rules(text: str) -> RuleSet:
     """The rules of a TOML text of `[[rule]]` tables; raises RuleError."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # what is not TOML, a number of thousands of digits, endless nesting
         raise RuleError(f"not TOML: {error}") from error
     unknown = sorted(set(document) - {"rule"})
     if unknown:
@@ -201,7 +202,7 @@ def load_rules(path: str | Path) -> RuleSet:
 
 
 def _rule(table: Mapping[str, Any], number: int) -> Rule:
-    name = repr(table.get("id", f"number {number}"))
+    name = shown(table["id"]) if "id" in table else f"'number {number}'"
     return rule_of(table, f"rule {name}")
 
 
@@ -211,7 +212,7 @@ def rule_of(table: Mapping[str, Any], name: str) -> Rule:
     if unknown:
         nearest = difflib.get_close_matches(unknown[0], Rule.__struct_fields__, n=2)
         wanted = ", ".join(nearest or Rule.__struct_fields__)
-        raise RuleError(f"{name}: unknown field {unknown[0]!r}; wanted one of {wanted}", unknown[0])
+        raise RuleError(f"{name}: unknown field {shown(unknown[0])}; wanted one of {wanted}", unknown[0])
     try:
         return msgspec.convert(table, Rule)
     except msgspec.ValidationError as error:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from operators.times import parse_time
+from operators.showing import shown
+from operators.times import is_plain, parse_time
 from operators.transactions.records import Transaction
 
 HOUR = 3_600_000
@@ -82,7 +83,7 @@ def read_paysim(
     if step is None:
         raise Rejected("missing_field", "`step` is missing: the hour since the start of the simulation")
     if not 0 <= step <= 1_000_000:
-        raise Rejected("time_unreadable", f"`step` is {step!r}: wanted the hour since the start of the simulation")
+        raise Rejected("time_unreadable", f"`step` is {shown(step)}: wanted the hour since the start of the simulation")
     return Transaction(
         format="paysim",
         transaction_id=_either(message, "transaction_id", "transactionId", longest) or fallback_id,
@@ -135,7 +136,7 @@ def read_flag(message: Object, field: str) -> bool | None:
         return bool(value)
     if isinstance(value, str) and value.strip().lower() in ("0", "1", "true", "false"):
         return value.strip().lower() in ("1", "true")
-    raise Rejected("wrong_type", f"`{field}` is {value!r:.80}: wanted true, false, 0 or 1")
+    raise Rejected("wrong_type", f"`{field}` is {shown(value)}: wanted true, false, 0 or 1")
 
 
 def read_id(message: Object, field: str, longest: int) -> str | None:
@@ -168,7 +169,7 @@ def _text(message: Object, field: str, longest: int) -> str | None:
         return None
     if type(value) is not str:
         if type(value) is not int:
-            raise Rejected("wrong_type", f"`{field}` is {value!r:.80}: wanted a text")
+            raise Rejected("wrong_type", f"`{field}` is {shown(value)}: wanted a text")
         value = str(value)
     if len(value) > longest:
         raise Rejected("id_too_long", f"`{field}` has {len(value)} characters: at most {longest} are taken")
@@ -182,14 +183,14 @@ def _number(message: Object, field: str) -> float | None:
     if value is None or value == "":
         return None
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or not is_plain(value):
             raise TypeError
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise Rejected("wrong_type", f"`{field}` is {value!r:.80}: wanted a number") from None
+        raise Rejected("wrong_type", f"`{field}` is {shown(value)}: wanted a number") from None
     if not math.isfinite(number):
         reason = "amount_not_finite" if field == "amount" else "wrong_type"
-        raise Rejected(reason, f"`{field}` is {value!r:.80}: wanted a finite number")
+        raise Rejected(reason, f"`{field}` is {shown(value)}: wanted a finite number")
     return number
 
 
@@ -198,16 +199,16 @@ def _amount(message: Object, limits: Limits) -> float:
     if amount is None:
         raise Rejected("missing_field", "`amount` is missing")
     if amount < 0:
-        raise Rejected("amount_negative", f"`amount` is {amount!r}: wanted 0 or more")
+        raise Rejected("amount_negative", f"`amount` is {shown(amount)}: wanted 0 or more")
     if amount > limits.max_amount:
-        raise Rejected("amount_absurd", f"`amount` is {amount!r}: at most {limits.max_amount:g} is taken")
+        raise Rejected("amount_absurd", f"`amount` is {shown(amount)}: at most {limits.max_amount:g} is taken")
     return amount
 
 
 def _degrees(message: Object, field: str, most: int) -> float | None:
     value = _number(message, field)
     if value is not None and abs(value) > most:
-        raise Rejected("wrong_type", f"`{field}` is {value!r}: wanted degrees between -{most} and {most}")
+        raise Rejected("wrong_type", f"`{field}` is {shown(value)}: wanted degrees between -{most} and {most}")
     return value
 
 

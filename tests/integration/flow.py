@@ -57,7 +57,7 @@ class Pipeline:
 
     def send(self, messages: Iterable[Any], setting: str = "TRANSACTION_TOPICS") -> None:
         """Messages in order, keyed by their user; bytes as they are."""
-        producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 1})
+        producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 1, "message.max.bytes": 2_000_000})
         for message in messages:
             value = message if isinstance(message, bytes) else orjson.dumps(message)
             key = b"none" if isinstance(message, bytes) else str(user_of(message)).encode()

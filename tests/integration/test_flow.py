@@ -241,6 +241,24 @@ def test_what_is_configured_wrong_is_told_without_a_traceback(mock_kafka: Cluste
         assert "Traceback" not in flow.output()
 
 
+def test_names_that_do_not_exist_are_told_with_their_place(mock_kafka: Cluster, tmp_path: Path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nid = "typo"\nwhen = "amount > 1 and amout > 5"\n')
+    with pipeline(mock_kafka, RULES_FILE=str(rules)) as flow:
+        flow.start()
+        assert flow.wait() == [2]
+        assert "rule 'typo': when: unknown name 'amout'; nearest known: amount (line 1, column 16)" in flow.output()
+        assert "Traceback" not in flow.output()
+
+
+def test_options_that_the_kafka_client_does_not_know_are_told(mock_kafka: Cluster):
+    with pipeline(mock_kafka, KAFKA_CONFIG_SECURITY_PROTOCL="x") as flow:
+        flow.start()
+        assert flow.wait() == [2]
+        assert 'No such configuration property: "security.protocl"' in flow.output()
+        assert "Traceback" not in flow.output()
+
+
 @pytest.mark.servers
 def test_influxdb_holds_each_alert_of_kafka_once(mock_kafka: Cluster, influxdb: InfluxDB):
     """Also after everything was judged again from the start, as a restart without its recovery directory would."""
@@ -303,3 +321,48 @@ def test_labels_that_have_arrived_make_features(kafka: Cluster, tmp_path: Path):
         flow.send([late, elsewhere])
         flow.run(recover=True)
         assert by_rules(flow.alerts()) == {"t9": {"bad_merchant"}}
+
+
+def test_hostile_messages_are_dead_letters_and_hostile_weights_are_passed_over(kafka: Cluster):
+    """Nested without end wherever a value is told in an error, and records that no trainer wrote."""
+    deep = b"[" * 1000 + b"]" * 1000
+    fields = [b"userId", b"amount", b"timestamp", b"isFraud", b"merchant", b"latitude"]
+    start = b'{"userId": "u1", "amount": 15000, '
+    hostile = [b"{" + b'"amount": 1, "userId": "u", "%s": %s}' % (field, deep) for field in fields]
+    hostile += [
+        start + b'"amount": "1_0"}',
+        start + b'"timestamp": "2024"}',
+        start + b'"timestamp": 0}',
+        b"[" * 100_000,
+    ]
+    weights = (
+        b'{"name": "fraud-lr", "version": %s, "trained_on": {"examples": 1, "frauds": 1}, "bias": %s, "weights": {}, '
+    )
+    weights += b'"published_at": "%s"}'
+    models = [b"garbage", deep, b"{}", b'{"name": 1}']
+    models += [
+        weights % (b"1" + b"0" * 30, b"1", b"2024-01-01T00:00:00Z"),
+        weights % (b"1", b"1", b"0999-01-01T00:00:00Z"),
+    ]
+    good = {"userId": "u1", "amount": 15_000, "timestamp": stamp(0), "transactionId": "t1"}
+    with pipeline(kafka) as flow:
+        flow.send(models, "MODEL_TOPIC")
+        flow.send([*hostile, good])
+        label = b'{"transaction_id": %s, "user_id": "u", "is_fraud": true}' % deep
+        flow.send([label, b'{"transaction_id": "x", "user_id": "u", "is_fraud": %s}' % deep], "LABEL_TOPIC")
+        flow.send([b'{"id": %s}' % deep, b'{"when": "amount > 1", "cooldown": "%sd"}' % (b"9" * 400)], "RULE_TOPIC")
+        for _ in range(2):
+            flow.run(recover=True)
+        assert by_rules(flow.alerts()) == {"t1": {"high_amount"}}
+        assert len(flow.read("DLQ_TOPIC")) == len(hostile) + 2
+
+
+def test_a_dead_letter_that_no_topic_would_take_is_cut(mock_kafka: Cluster):
+    large = b'{"userId": "u1", "amount": 1, "note": "%s"}' % (b"x" * 1_020_000)
+    with pipeline(mock_kafka, MODEL_FILE="") as flow:
+        flow.send([large])
+        flow.run()
+        (letter,) = flow.read("DLQ_TOPIC")
+        assert letter.value() == large[:1_000_000]
+        headers = dict(letter.headers() or [])
+        assert (headers["reason"], headers["cut_from_bytes"]) == (b"message_too_large", b"%d" % len(large))
