@@ -11,12 +11,15 @@ from typing import Any
 import orjson
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from flows.settings import Settings
 from fraudflow.broker import start
+from fraudflow.cli import app
 from fraudflow.demo.board import Board
 from fraudflow.demo.feed import weave
 from fraudflow.demo.outcome import Outcome
+from fraudflow.demo.plots import quality
 from fraudflow.demo.processes import Flow, ProcessFailed, environment, settings_of
 from fraudflow.demo.records import money
 from fraudflow.demo.report import write_report
@@ -153,7 +156,9 @@ def test_the_summary_fits_and_says_what_the_model_added(width: int) -> None:
     console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     show(outcome_of(records()), console)
     text = console.export_text()
-    assert "9 messages: 8 transactions (6 card, 2 paysim), 1 unusable; 5 labels" in re.sub(r"\s+", " ", text)
+    assert "9 messages: 8 transactions (6 card, 2 paysim), 1 unusable; 4 labels, 1 more unusable" in re.sub(
+        r"\s+", " ", text
+    )
     assert "1 frauds that no rule found, for 1 false alarms of its own" in re.sub(r"\s+", " ", text)
     assert re.search(r"card_testing\s+4\s+3 \(75%\)\s+1\s+1\s+1\s+1", text)
     assert max(map(len, text.splitlines())) <= width
@@ -174,6 +179,35 @@ def test_the_picture_fits_its_terminal(size: tuple[int, int], count: int) -> Non
         assert shown in text, shown
     # Ten lines at the least, two for an alert where it is narrow.
     assert text.count("c000123") >= (5 if width < 110 else 7)
+
+
+def test_many_alerts_of_one_rule_do_not_hide_the_others() -> None:
+    board = board_of([alert("fraud", ("velocity",)), *(alert(f"x{n}", ("large_transfer",), 0.0) for n in range(100))])
+    shown = [(shown.transaction_id, count) for shown, count in board.newest_alerts(10)]
+    assert shown == [("x99", 1), ("x98", 1), ("x97", 98), ("fraud", 1)]
+    console = Console(width=140, height=40, record=True, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(picture(board, Progress("real and simulated transactions", 31.0, 25_000, 40_000, NOW), 140, 40))
+    assert "×98 large_transfer" in console.export_text()
+
+
+def test_drift_at_one_place_is_one_annotation() -> None:
+    points = [measured("model_quality", n, examples=n * 1_000, roc_auc=0.9, log_loss=0.1) for n in range(1, 5)]
+    drifts = []
+    for detector, examples in (("adwin", 1_500), ("ddm", 1_500), ("adwin", 1_600), ("ddm", 3_500)):
+        record = {"measurement": "model_drift", "tags": {"detector": detector}, "time": iso(NOW)}
+        drifts.append(Message("fraud-stats", {**record, "fields": {"drift": True, "examples": examples}}))
+    plot = quality(outcome_of(points + drifts))
+    assert plot is not None
+    assert [one.text for one in plot.layout.annotations] == ["drift: adwin<br>ddm", "drift: ddm"]
+    assert len(plot.layout.shapes) == 3
+
+
+@pytest.mark.parametrize("place", ["/proc/x/demo.html", "README.md/demo.html", "data"])
+def test_a_report_that_can_not_be_written_is_refused_before_the_work(place: str) -> None:
+    done = CliRunner().invoke(app, ["demo", "--report", place if place[0] == "/" else str(ROOT / place)])
+    assert done.exit_code == 1
+    assert "demo: --report" in done.stderr
+    assert "can't be written" in done.stderr
 
 
 def test_the_picture_shows_something_before_anything_has_come() -> None:

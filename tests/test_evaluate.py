@@ -170,28 +170,50 @@ def test_rejected_rows_are_counted(tmp_path: Path) -> None:
     done = evaluate(history, "--output", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "not usable: 1 unknown_format" in done.output
+    assert "first unknown_format: row " in done.output
     metrics = metrics_of(tmp_path / "out")
     assert (metrics["rows"], metrics["transactions"], metrics["rejected"]) == (21, 20, {"unknown_format": 1})
     assert metrics["model"] is None
     assert "Nothing to show" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def test_no_label_within_the_history_is_told(tmp_path: Path) -> None:
+    done = evaluate(EXCERPT, "--label-delay", "7d", "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    said = "o score: no label arrives within the history (7 h) with a label delay of 7 d: try --label-delay 1h"
+    assert f"n{said}" in done.stderr
+    assert f"N{said}" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "README.md", "README.md/x"])
+def test_an_output_that_can_not_be_written_is_refused_before_the_work(place: str) -> None:
+    done = evaluate(EXCERPT, "--output", place)
+    assert done.exit_code == 1
+    assert f"--output {place}: can't be written" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["h.csv", "--label-delay", "soon"], "soon"),
-        (["h.csv", "--from", "yesterday"], "yesterday"),
+        (["h.csv", "--label-delay", "soon"], "--label-delay: 'soon'"),
+        (["h.csv", "--from", "yesterday"], "--from: 'yesterday'"),
         (["h.csv", "--costs", "review=x"], "wanted a number of 0 or more"),
         (["h.csv", "--against", "nothing.toml"], "neither rules"),
         (["h.csv"], "no usable row"),
         (["h.txt"], "not a kind of file"),
+        (["h.none.csv"], "h.none.csv: No such file or directory"),
+        (["h.csv", "--model", "none.toml"], "none.toml: No such file or directory"),
+        ([EXCERPT, "--from", "2030-01-01"], "the file holds 2026-01-01T01:00:00.000Z to 2026-01-01T08:00:00.000Z"),
+        ([EXCERPT, "--from", "2026-01-01T05:00Z", "--to", "2026-01-01T03:00Z"], "leave no transaction"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_written(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_what_is_wrong_is_said_and_nothing_written(tmp_path: Path, arguments: list[str | Path], message: str) -> None:
     for name in ("h.csv", "h.txt", "nothing.toml"):
         (tmp_path / name).write_text("")
-    paths = [tmp_path / word if word.startswith(("h.", "nothing.")) else word for word in arguments]
+    paths = [tmp_path / word if str(word).startswith(("h.", "nothing.")) else word for word in arguments]
     done = evaluate(*paths, "--output", tmp_path / "out")
     assert done.exit_code == 1
     assert message in done.stderr
+    assert "Errno" not in done.stderr
+    assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -115,6 +115,17 @@ def test_what_has_no_value_is_missing(source):
         ("", "empty", 1),
         ("amount == 1e999", "is not a number up to", 11),
         ("[1, 2]", "a list stands only behind `in`", 1),
+        ("country == 'a=b' and amount = 5", "write == instead of =", 29),
+        ("amount > 5 && fresh", "write and instead of &&", 12),
+        ("amount > 5 || fresh", "write or instead of ||", 12),
+        ("amount != 5 and !fresh", "write not instead of !", 17),
+        ("amount > 5 AND fresh", "write and instead of AND", 12),
+        ("amount > 5 OR fresh", "write or instead of OR", 12),
+        ("NOT fresh", "write not instead of NOT", 1),
+        ("NOT(fresh)", "write not instead of NOT", 1),
+        ("amount > 1,000", "write 1_000 instead of 1,000", 10),
+        ("fresh and (amount > 10,500)", "write 10_500 instead of 10,500", 21),
+        ("amount > 1,050", "write 1_050 instead of 1,050", 10),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(source, said, column):

@@ -206,6 +206,14 @@ def test_what_can_not_be_read_is_told_without_a_traceback(arguments, said, tmp_p
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("place", ["/proc/x", "README.md", "README.md/x"])
+def test_an_output_that_can_not_be_written_is_refused_before_the_work(place):
+    done = backtest(EXCERPT, "--output", place)
+    assert done.returncode == 1
+    assert f"--output {place}: can't be written" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_money_is_short():
     assert [money(amount) for amount in (0, 999.6, 12_345, 1_234_567, 2.5e9)] == [
         "0",

@@ -388,7 +388,7 @@ def test_a_warning_alone_is_no_error(tmp_path):
     assert "windows: none" in done.stdout
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "No such file"), (b"\xff", "not UTF-8")])
+@pytest.mark.parametrize(("content", "said"), [(None, "No such file"), (b"\xff", "not a text file")])
 def test_a_file_that_can_not_be_read_is_told(tmp_path, content, said):
     path = tmp_path / "mine.toml"
     if content is not None:
@@ -407,3 +407,10 @@ def test_the_footprint_grows_with_what_is_kept():
     assert 50 < few.snapshot < few.memory < 1_000
     assert few.snapshot < many.snapshot
     assert other.memory > 50
+
+
+def test_a_file_without_a_rule_is_warned_of(tmp_path):
+    (tmp_path / "rules.toml").write_text("# nothing yet\n")
+    done = run_check(tmp_path / "rules.toml")
+    assert done.returncode == 0
+    assert "warning: there is no rule in it" in done.stderr

@@ -11,7 +11,9 @@ from typing import Any
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
+from fraudflow.cli import app
 from fraudflow.simulation.cards import CardTraffic
 from fraudflow.simulation.files import BadFile, read_rows
 from fraudflow.simulation.live import Plan, stream_of
@@ -230,3 +232,19 @@ def test_a_file_without_transactions_is_refused_with_what_is_wanted(tmp_path: Pa
     path.write_text(text)
     with pytest.raises(BadFile, match="wanted"):
         list(read_rows(path))
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "wanted"),
+    [
+        ("--start", "tomorrow", "is not a time"),
+        ("--label-delay", "3", "is not a duration"),
+        ("--rate", "0.5", "1 to 100000"),
+        ("--speed", "2", "only together with --file"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_told_with_its_name(option: str, text: str, wanted: str) -> None:
+    done = CliRunner().invoke(app, ["simulate", option, text], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert done.exit_code == 2
+    assert option in done.stderr
+    assert wanted in done.stderr

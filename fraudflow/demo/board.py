@@ -13,7 +13,8 @@ from fraudflow.demo.records import Alert, Measured, header, read_alert, read_mea
 from fraudflow.demo.topics import Topics
 
 LATENCIES = 20  # seconds for which an alert's latency counts
-KEPT_ALERTS = 60
+KEPT_ALERTS = 500
+SAME_RULES = 3  # alerts with the same rules that are shown at once
 
 
 class Board:
@@ -71,9 +72,21 @@ class Board:
             return None
         return values[len(values) // 2], values[min(len(values) - 1, int(len(values) * 0.99))]
 
-    def newest_alerts(self, most: int) -> list[Alert]:
+    def newest_alerts(self, most: int) -> list[tuple[Alert, int]]:
+        """The newest first, and how many each stands for: of those with the same rules the last that is shown stands
+        for all that are older, so that the many do not hide the few."""
         with self._lock:
-            return list(self.latest)[-most:][::-1]
+            latest = list(self.latest)
+        same: dict[tuple[str, ...], list[list[Any]]] = {}
+        shown = []
+        for alert in reversed(latest):
+            rows = same.setdefault(alert.rules, [])
+            if len(rows) == SAME_RULES:
+                rows[-1][1] += 1
+            else:
+                rows.append([alert, 1])
+                shown.append(rows[-1])
+        return [(alert, count) for alert, count in shown[:most]]
 
     def _alert(self, alert: Alert) -> None:
         self.alerts += 1

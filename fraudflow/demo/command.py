@@ -27,7 +27,13 @@ def demo(
     from rich.console import Console
 
     from fraudflow.demo.run import Demo
+    from fraudflow.evaluation.writable import require_file
 
+    try:
+        require_file(report, "--report")
+    except ValueError as error:
+        typer.echo(f"demo: {error}", err=True)
+        raise typer.Exit(1) from None
     console = Console()
     run = Demo(console, seconds=seconds, share=share, seed=seed, keep_running=keep_running, report=report)
     raise typer.Exit(run.run())

@@ -1,7 +1,7 @@
 """What the demo's report has beside its plots: the alerts, to be searched."""
 
 ABOUT = (
-    "Eight hours of payments in under a minute: 19,999 rows of the PaySim data set in their true order, "
+    "Eight hours of payments in about a minute: 19,999 rows of the PaySim data set in their true order, "
     "woven with simulated card traffic that holds known fraud patterns, through the flow that production "
     "runs. Everything here was read back from the Kafka topics afterwards."
 )

@@ -8,6 +8,7 @@ from fraudflow.demo.records import Measured, feature_text
 from fraudflow.demo.summary import by_scenario
 from fraudflow.pages import AMBER, BLUE, GREEN, GREY, RED, VIOLET, Figure, figure
 
+LINE_HEIGHT = 15
 RULES = (BLUE, AMBER, "#0891b2", "#be185d", GREEN, "#65a30d", "#475569", "#9333ea")
 FOUND = {"rules": ("by rules", BLUE), "both": ("by rules and model", "#0891b2"), "model": ("by the model only", VIOLET)}
 
@@ -115,17 +116,42 @@ def quality(outcome: Outcome) -> Figure | None:
         y = [point.fields.get(field) for point in points]
         dash = "dot" if axis == "y2" else "solid"
         plot.add_scatter(x=x, y=y, name=name, yaxis=axis, line={"color": colour, "width": 2, "dash": dash})
-    for point in _of(outcome, "model_drift"):
-        if point.fields.get("drift"):
-            plot.add_vline(
-                x=point.fields["examples"],
-                line={"color": RED, "width": 1, "dash": "dash"},
-                annotation_text=f"drift: {point.tags.get('detector', '')}",
-                annotation_font_color=RED,
-            )
+    _show_drift(plot, outcome, room=x[-1] / 4)
     plot.update_xaxes(title="labelled transactions learned from")
     plot.update_layout(yaxis={"range": [0, 1.02]})
     return plot
+
+
+def _show_drift(plot: Figure, outcome: Outcome, room: float) -> None:
+    """A line where drift was found, and what found it: one text for those closer together than `room`, each text below
+    the one before it."""
+    lines: set[float] = set()
+    found: dict[float, list[str]] = {}
+    points = [point for point in _of(outcome, "model_drift") if point.fields.get("drift")]
+    for point in sorted(points, key=lambda point: point.fields["examples"]):
+        at, detector = point.fields["examples"], point.tags.get("detector", "")
+        lines.add(at)
+        last = next(reversed(found), None)
+        detectors = found.setdefault(at if last is None or at - last >= room else last, [])
+        if detector not in detectors:
+            detectors.append(detector)
+    for at in sorted(lines):
+        plot.add_vline(x=at, line={"color": RED, "width": 1, "dash": "dash"})
+    below = 0
+    for at, detectors in found.items():
+        plot.add_annotation(
+            x=at,
+            y=1,
+            yref="paper",
+            yshift=-below,
+            text=f"drift: {'<br>'.join(detectors)}",
+            align="left",
+            font={"color": RED, "size": 11},
+            showarrow=False,
+            xanchor="left" if at < 2 * room else "right",
+            yanchor="top",
+        )
+        below += LINE_HEIGHT * len(detectors)
 
 
 def latency(outcome: Outcome) -> Figure | None:

@@ -152,20 +152,21 @@ def _alerts(board: Board, wide: bool, rows: int) -> RenderableType:
     if wide:
         table.add_column("", no_wrap=True, ratio=4, overflow="ellipsis")
     # Where the reasons have no room side by side, an alert takes two lines.
-    for alert in board.newest_alerts(max(2, rows if wide else rows // 2)):
-        table.add_row(*_row(alert, wide))
+    for alert, count in board.newest_alerts(max(2, rows if wide else rows // 2)):
+        table.add_row(*_row(alert, count, wide))
     return table
 
 
-def _row(alert: Alert, wide: bool) -> list[Text]:
+def _row(alert: Alert, count: int, wide: bool) -> list[Text]:
     clock = datetime.fromtimestamp(alert.event_time / 1000, UTC).strftime("%H:%M:%S")
     style = SEVERITY.get(alert.severity, "")
     because = reasons(alert, wide)
+    times = f"×{count} " if count > 1 else ""  # first, for the end of many rules is cut off
     risk = Text("–", style="dim") if alert.risk_score is None else Text(f"{alert.risk_score:.2f}", style="bold")
     cells = [
         Text(alert.user_id),
         Text(money(alert.amount), style="bold"),
-        Text(", ".join(alert.rules) or "model", style=style if alert.rules else "magenta"),
+        Text(times + (", ".join(alert.rules) or "model"), style=style if alert.rules else "magenta"),
         risk,
         *(because if wide else [Text("\n").join(because)]),
     ]

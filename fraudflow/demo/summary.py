@@ -19,7 +19,8 @@ def show(outcome: Outcome, console: Console) -> None:
             ("In   ", "bold"),
             f"{outcome.messages:,} messages: {transactions:,} transactions "
             f"({', '.join(f'{count:,} {name}' for name, count in outcome.formats.most_common())}), "
-            f"{outcome.dead.total() - outcome.dead_labels:,} unusable; {outcome.labels:,} labels",
+            f"{outcome.dead.total() - outcome.dead_labels:,} unusable; "
+            f"{outcome.labels - outcome.dead_labels:,} labels, {outcome.dead_labels:,} more unusable",
         )
     )
     frauds = sum(outcome.is_fraud(alert) for alert in outcome.alerts)

@@ -55,7 +55,11 @@ def read_history(path: Path, limits: Limits, progress: Callable[[int], None] = l
                 first.setdefault(error.reason, f"row {number}: {error}")
             if number % 10_000 == 0:
                 progress(number)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise HistoryError(f"{path}: not a text file (UTF-8 is wanted)") from error
+    except OSError as error:
+        raise HistoryError(f"{path}: {error.strerror or error}") from error
+    except (EOFError, csv.Error) as error:
         raise HistoryError(f"{path}: {error}") from error
     rows.sort(key=lambda row: row.transaction.event_time)
     return History(rows, dict(sorted(rejected.items())), first)

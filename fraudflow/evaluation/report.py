@@ -73,6 +73,8 @@ def _about(metrics: dict[str, Any]) -> str:
     if metrics["rejected"]:
         rejected = ", ".join(f"{count:,} {reason}" for reason, count in metrics["rejected"].items())
         parts.append(f"Not usable: {rejected}.")
+    if metrics["note"]:
+        parts.append(f"{metrics['note'][0].upper()}{metrics['note'][1:]}.")
     return " ".join(parts)
 
 

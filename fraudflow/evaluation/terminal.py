@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+SMALLEST = 1e-9
+"""Below it a threshold would be mostly zeros."""
 
 
 def show(metrics: dict[str, Any]) -> None:
@@ -23,6 +27,7 @@ def show(metrics: dict[str, Any]) -> None:
     lines = [f"{metrics['transactions']:,} transactions, {metrics['frauds']:,} of them frauds"]
     if metrics["rejected"]:
         lines.append(f"not usable: {', '.join(f'{n:,} {reason}' for reason, n in metrics['rejected'].items())}")
+        lines += [f"  first {reason}: {first}" for reason, first in metrics["first_rejected"].items()]
     lines += [
         f"score: ROC AUC {_figure(score['roc_auc'])}, average precision {_figure(score['average_precision'])}, "
         f"log-loss {_figure(score['log_loss'])}, calibration error {_figure(score['expected_calibration_error'])} "
@@ -30,16 +35,18 @@ def show(metrics: dict[str, Any]) -> None:
         f"{capacity['cards_a_day']} users a day looked at: precision {_percent(capacity['card_precision'])}, "
         f"mean of {capacity['days']} days",
         f"cost: {costs['decisions']['total']:,.0f} with these decisions, "
-        f"{costs['decisions']['without_any_decision']:,.0f} without any"
-        + "".join(
-            f"; {what} everything from a score of {costs[f'cheapest_{name}']['threshold']:.3g} on: "
-            f"{costs[f'cheapest_{name}']['cost']:,.0f}"
-            for name, what in (("review", "reviewing"), ("block", "blocking"))
-            if f"cheapest_{name}" in costs
-        ),
+        f"{costs['decisions']['without_any_decision']:,.0f} without any",
     ]
+    in_hindsight = [
+        f"{what} everything from a score of {_threshold(costs[f'cheapest_{name}']['threshold'])} on: "
+        f"{costs[f'cheapest_{name}']['cost']:,.0f}"
+        for name, what in (("review", "reviewing"), ("block", "blocking"))
+        if f"cheapest_{name}" in costs
+    ]
+    if in_hindsight:
+        lines.append(f"the cheapest in hindsight (chosen knowing every label): {'; '.join(in_hindsight)}")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     if "against" in metrics:
         _show_changes(console, metrics["against"])
@@ -50,6 +57,11 @@ def _show_changes(console: Console, against: dict[str, Any]) -> None:
     for change in against["changes"]:
         table.add_row(change["from"], change["to"], f"{change['transactions']:,}", f"{change['frauds']:,}")
     console.print(table if against["changes"] else f"no decision changes with {', '.join(against['files'])}")
+
+
+def _threshold(score: float) -> str:
+    """To four digits that count, so that it can be used as a setting."""
+    return np.format_float_positional(score, 4, fractional=False, trim="-") if score >= SMALLEST else f"{score:.3e}"
 
 
 def _percent(share: float | None) -> str:

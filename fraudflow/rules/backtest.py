@@ -36,6 +36,7 @@ def backtest(
 
     from flows.parts import limits
     from fraudflow.evaluation.history import HistoryError, read_history
+    from fraudflow.evaluation.writable import require_folder
     from fraudflow.rules import page, terminal
     from fraudflow.rules.findings import findings
     from fraudflow.rules.trial import columns, run
@@ -46,9 +47,10 @@ def backtest(
     paths = [rules or settings.rules_file, *([against] if against else [])]
     gc.disable()  # millions of rows, none of them in a circle: looking for some would take a third of the time
     try:
+        require_folder(output, "--output")
         rule_sets = [load_rules(path) for path in paths]
         entries = _entries(lists) if lists else []
-        with Progress(console=console, transient=True) as progress:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             reading = progress.add_task(f"reading {file.name}", total=None)
             history = read_history(file, limits(settings), lambda rows: progress.update(reading, completed=rows))
             progress.remove_task(reading)
@@ -64,7 +66,7 @@ def backtest(
                 lambda rows: progress.update(judging, completed=rows),
             )
     except ValueError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     finally:
         gc.enable()

@@ -41,6 +41,8 @@ def check(
         typer.echo(f"{path}: {wanted}: {failure.message}", err=True)
     for warned in lint(rules):
         typer.echo(f"{path}: warning: rule {warned.rule!r} {warned.message}", err=True)
+    if not rules and not problems:
+        typer.echo(f"{path}: warning: there is no rule in it", err=True)
     if problems or failures:
         raise typer.Exit(1)
     _show(rules, settings.allowed_lateness)
@@ -51,8 +53,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         typer.echo(f"{path}: {error.strerror or error}", err=True)
-    except UnicodeDecodeError as error:
-        typer.echo(f"{path}: not UTF-8: {error}", err=True)
+    except UnicodeDecodeError:
+        typer.echo(f"{path}: not a text file: rules are TOML in UTF-8", err=True)
     raise typer.Exit(1)
 
 

@@ -18,6 +18,8 @@ def show(found: Found) -> None:
     )
     if found["rejected"]:
         console.print(f"not usable: {', '.join(f'{n:,} {reason}' for reason, n in found['rejected'].items())}")
+        for reason, first in found["first_rejected"].items():
+            console.print(f"  first {reason}: {first}", markup=False, highlight=False, soft_wrap=True)
     for name in ("rules", "against"):
         if found[name]:
             console.print()

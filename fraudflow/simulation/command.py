@@ -20,18 +20,18 @@ class Format(StrEnum):
     paysim = "paysim"
 
 
-def _duration(text: str) -> int:
+def _duration(text: str, option: str) -> int:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _moment(text: str) -> int:
+def _moment(text: str, option: str) -> int:
     try:
         return parse_time(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def simulate(
@@ -78,22 +78,24 @@ def simulate(
     # Its imports take half a second, which `--help` should not.
     from fraudflow.simulation import live
 
-    if rate is not None and not 0 < rate <= 100_000:
-        raise typer.BadParameter("wanted a rate above 0, up to 100000 messages a second", param_hint="--rate")
+    if rate is not None and not 1 <= rate <= 100_000:
+        raise typer.BadParameter("wanted 1 to 100000 messages a second", param_hint="--rate")
+    if speed is not None and file is None:
+        raise typer.BadParameter("wanted only together with --file", param_hint="--speed")
     plan = live.Plan(
         form=format.value,
         rate=rate or 100.0,
         seconds=seconds,
         seed=seed,
-        start=_moment(start) if start else int(time.time() * 1000),
+        start=_moment(start, "--start") if start else int(time.time() * 1000),
         users=users,
         scenarios=tuple(name.value for name in scenario or Scenario) if fraud_share else (),
         fraud_share=fraud_share,
-        label_delay=_duration(label_delay),
+        label_delay=_duration(label_delay, "--label-delay"),
         late_share=late_share,
-        late_by=_duration(late_by),
+        late_by=_duration(late_by, "--late-by"),
         malformed_share=malformed_share,
-        drift_after=_duration(drift_after) if drift_after else None,
+        drift_after=_duration(drift_after, "--drift-after") if drift_after else None,
         topic=topic or "",
     )
     recording = live.Recording(file, rate, speed or 1.0) if file else None
