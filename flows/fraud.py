@@ -21,7 +21,6 @@ from flows.parts import Parts
 from flows.settings import Settings, SettingsError
 from operators.decisions.decide import NOTHING
 from operators.features.names import ENTITIES
-from operators.features.windows import StateError
 from operators.model.scoring import Weights
 from operators.model.specification import ModelError
 from operators.model.training import ModelEvent
@@ -133,7 +132,7 @@ def ready(settings: Settings, recovery: Path | None) -> str:
     )
 
 
-REFUSALS = (SettingsError, RuleError, ModelError, StateError, KafkaUnavailable, TopicProblem, RecoveryRefused)
+REFUSALS = (SettingsError, RuleError, ModelError, KafkaUnavailable, TopicProblem, RecoveryRefused)
 
 LEFT_OUT = ("label_join", "train", "models_in", "models_out", "alerts_influx", "stats_influx")
 """Steps with state that settings can leave out; so can rules and the model with the windows of an entity."""

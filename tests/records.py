@@ -1,6 +1,7 @@
 """Short ways to write transactions in tests."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from operators.times import parse_time
 from operators.transactions.records import Transaction
@@ -15,3 +16,14 @@ def transaction(user_id: str = "u1", at: int = 0, amount: float = 10.0, **fields
     fields.setdefault("format", "card")
     fields.setdefault("arrived_at", NOON + at)
     return Transaction(event_time=NOON + at, user_id=user_id, amount=amount, **fields)
+
+
+class Batch(NamedTuple):
+    """Messages of one partition, as a source hands them over."""
+
+    topic: str
+    partition: int
+    offsets: Sequence[int]
+    timestamps: list[int]
+    keys: list[bytes | None]
+    values: list[bytes | None]

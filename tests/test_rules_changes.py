@@ -2,7 +2,6 @@
 
 import pickle
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 import pytest
@@ -17,7 +16,7 @@ from operators.model.scoring import TrainedOn, Weights
 from operators.rules import ChangeReader, RuleError, RulesInForce, Start, parse_rules, start_of
 from operators.rules.changes import FOREVER
 from operators.rules.in_force import State
-from tests.records import NOON, transaction
+from tests.records import NOON, Batch, transaction
 
 DATA = Path(__file__).parent / "data"
 RULES, LISTS = "fraud-rules", "fraud-lists"
@@ -33,15 +32,6 @@ BASE_RULES = parse_rules(BASE)
 PLAN = Plan.of(BASE_RULES.names, allowed_lateness=0)
 
 
-class Messages(NamedTuple):
-    topic: str
-    partition: int
-    offsets: list[int]
-    timestamps: list[int]
-    keys: list[bytes | None]
-    values: list[bytes | None]
-
-
 def known(name):
     return Plan.of((name,), allowed_lateness=0).name(name)
 
@@ -50,7 +40,7 @@ def messages(*pairs, topic=RULES, start=0, partition=0):
     offsets = list(range(start, start + len(pairs)))
     keys = [key.encode() if isinstance(key, str) else key for key, _ in pairs]
     values = [value if value is None or isinstance(value, bytes) else orjson.dumps(value) for _, value in pairs]
-    return Messages(topic, partition, offsets, [NOON + offset for offset in offsets], keys, values)
+    return Batch(topic, partition, offsets, [NOON + offset for offset in offsets], keys, values)
 
 
 def entry(name, value, **fields):
@@ -382,7 +372,7 @@ def applied(rules, log, topic, begin=0, step=2):
         values = [value if value is None or isinstance(value, bytes) else orjson.dumps(value) for *_, value in part]
         offsets = [offset for offset, *_ in part]
         keys = [key.encode() for _, key, _ in part]
-        rules.apply(READER.read(Messages(topic, 0, offsets, offsets, keys, values)))
+        rules.apply(READER.read(Batch(topic, 0, offsets, offsets, keys, values)))
 
 
 def state_of(rules):

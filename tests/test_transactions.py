@@ -1,7 +1,5 @@
 """Decoding: every format, every leniency, every reason for a dead letter."""
 
-from typing import NamedTuple
-
 import orjson
 import pytest
 from hypothesis import given
@@ -10,19 +8,11 @@ from hypothesis import strategies as st
 from operators.times import iso, parse_time
 from operators.transactions.decoding import Decoder
 from operators.transactions.formats import REASONS, Limits
+from tests.records import Batch
 
 NOON = parse_time("2024-12-04T12:00:00Z")
 HOUR = 3_600_000
 LIMITS = Limits(paysim_start=parse_time("2024-12-01T00:00:00Z"), label_delay=HOUR, max_clock_skew=60_000)
-
-
-class Batch(NamedTuple):
-    topic: str
-    partition: int
-    offsets: list[int]
-    timestamps: list[int]
-    keys: list[bytes | None]
-    values: list[bytes | None]
 
 
 def batch(*values, arrived_at=NOON):

@@ -1,8 +1,7 @@
 """The short way gives what the long way gives, or leaves the message to it."""
 
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from operators.transactions.decoding import Decoder, _object
 from operators.transactions.formats import Limits, Rejected, read_transaction
 from operators.transactions.quick import QuickReader
+from tests.records import Batch
 
 NOON = 1_733_313_600_000
 LIMITS = Limits(paysim_start=NOON - 3_600_000, max_id_length=12, max_message_bytes=400, max_clock_skew=60_000)
@@ -34,15 +34,6 @@ ODD = st.sampled_from([
     "20241204T110000Z", "20241204T110000.000Z", "20241204T110000.012Z", 1733310000, "2024-12-04T11:00:00+01:00",
     "1969-12-31T23:59:59Z", "2024-W49-3T11:00:00Z",
 ])  # fmt: skip
-
-
-class Batch(NamedTuple):
-    topic: str
-    partition: int
-    offsets: Sequence[int]
-    timestamps: list[int]
-    keys: list[bytes | None]
-    values: list[bytes | None]
 
 
 def long_way(value: bytes | None, offset: int = 7) -> Any:

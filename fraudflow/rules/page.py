@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fraudflow.pages import AMBER, BLUE, GREEN, RED, Figure, chart, figure, page, panel, panels, table
-from fraudflow.rules.terminal import money, percent
+from fraudflow.rules.terminal import figures, money
 
 Found = dict[str, Any]
 
@@ -47,13 +47,7 @@ def _rules(found: Found) -> str:
 def _cells(rule: Found) -> list[str]:
     return [
         rule["mode"],
-        f"{rule['hits']:,}",
-        f"{rule['hits_a_day']:,.1f}",
-        f"{rule['frauds']:,}",
-        percent(rule["precision"]),
-        percent(rule["recall"]),
-        money(rule["caught"]),
-        money(rule["bothered"]),
+        *figures(rule, rule["hits_a_day"]),
         f"{rule['alone']:,}" if "alone" in rule else "",
     ]
 
