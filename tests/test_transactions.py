@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.times import iso, parse_time
@@ -201,6 +201,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from([*SIMPLE, *CARD, *PAYSIM, "is_fraud", "customerId", "user_id", "transactionId"])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.dictionaries(FIELDS, JSON, max_size=8))
 def test_whatever_comes_is_decoded_or_refused(value):
     decoded = decode(value)

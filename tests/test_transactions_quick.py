@@ -49,7 +49,8 @@ READER = QuickReader(LIMITS)
 def check(value: bytes | None) -> bool:
     """Whether the short way was taken."""
     for reader in (READER, QuickReader(LIMITS)):  # what came before must not matter
-        (transaction,), labels = reader.read([value], [NOON], [7], "t-0")
+        (transaction,), labels, skipped = reader.read([value], [NOON], [7], "t-0")
+        assert (transaction is None) == (skipped == [0])
         assert transaction is not None or not labels
         assert transaction is None or (transaction, labels.get(0)) == long_way(value)
     return transaction is not None

@@ -33,9 +33,9 @@ class Decoder:
         """
         limits = self.limits
         source = f"{messages.topic}-{messages.partition}"
-        found, labelled = self._quick.read(messages.values, messages.timestamps, messages.offsets, source)
+        found, labelled, skipped = self._quick.read(messages.values, messages.timestamps, messages.offsets, source)
         dead_letters: list[DeadLetter] = []
-        for i in [i for i, transaction in enumerate(found) if transaction is None]:
+        for i in skipped:
             value, offset, timestamp = messages.values[i], messages.offsets[i], messages.timestamps[i]
             try:
                 found[i], flag = read_transaction(_object(value, limits), f"{source}-{offset}", timestamp, limits)
@@ -49,7 +49,9 @@ class Decoder:
             for i, transaction in enumerate(found if labelled else ())
             if transaction is not None and i in labelled
         ]
-        return Decoded([transaction for transaction in found if transaction is not None], labels, dead_letters)
+        if dead_letters:
+            found = [transaction for transaction in found if transaction is not None]
+        return Decoded(found, labels, dead_letters)  # type: ignore[arg-type]
 
     def labels(self, messages: Messages) -> Decoded:
         """The labels of `fraud-labels`: analysts, chargebacks."""
