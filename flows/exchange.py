@@ -21,25 +21,30 @@ class Transactions(msgspec.Struct, frozen=True):
 
 
 class Featured(msgspec.Struct, frozen=True):
-    """Transactions with their features: a row each. `late` of them came too late for complete windows; `repeated`
-    others had come before and are left out.
+    """Transactions with their features: a row each. `repeated` others had come before and are left out.
 
-    `columns` tells by which plan the rows were made: processes that began with different rules must not mix theirs.
+    `marks` has one for each row, or none where there is nothing to tell of any: whether it came too late for complete
+    windows, and which of them were not full yet (`operators.features.marks`). `columns` tells by which plan the rows
+    were made: processes that began with different rules must not mix theirs.
     """
 
     items: Sequence[Transaction]
     rows: Sequence[Row]
-    late: int = 0
+    marks: Sequence[int] = ()
     repeated: int = 0
     columns: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack_featured, (_pack((self.items, self.rows, self.late, self.repeated, self.columns)),)
+        kinds = list(dict.fromkeys(self.marks))
+        number = {mark: index for index, mark in enumerate(kinds)}
+        marks = [number[mark] for mark in self.marks]  # a mark can have more bits than MessagePack's numbers
+        packed = (self.items, self.rows, [f"{mark:x}" for mark in kinds], marks, self.repeated, self.columns)
+        return _unpack_featured, (_pack(packed),)
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _read_transactions = msgspec.msgpack.Decoder(list[Transaction]).decode
-_read_featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row], int, int, int]).decode
+_read_featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row], list[str], list[int], int, int]).decode
 
 
 def _unpack_transactions(packed: bytes) -> Transactions:
@@ -47,7 +52,9 @@ def _unpack_transactions(packed: bytes) -> Transactions:
 
 
 def _unpack_featured(packed: bytes) -> Featured:
-    return Featured(*_read_featured(packed))
+    items, rows, kinds, marks, repeated, columns = _read_featured(packed)
+    known = [int(mark, 16) for mark in kinds]
+    return Featured(items, rows, [known[index] for index in marks], repeated, columns)
 
 
 class ColumnsDiffer(RuntimeError):

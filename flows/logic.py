@@ -14,6 +14,7 @@ from flows.exchange import ColumnsDiffer, Featured, Transactions
 from operators.decisions.cooldown import Alert, Cooldown
 from operators.decisions.decide import DecidedBatch, Decider
 from operators.decisions.statistics import LiveStatistics, Partial
+from operators.features.marks import joined
 from operators.features.windows import Labelled, Windows
 from operators.measurements import Point
 from operators.model.join import Decided, Example, LabelJoin
@@ -46,17 +47,18 @@ class UserWindowsLogic(StatefulBatchLogic["Transactions | list[Label]", Featured
     def on_batch(self, values: list[Transactions | list[Label]]) -> tuple[list[Featured], bool]:
         windows = self.windows
         items = [item for value in values if isinstance(value, Transactions) for item in value.items]
-        before = windows.late
         rows = windows.update(items)
+        marks = windows.marks(items)
         repeated = set(windows.last_repeated)
         if repeated:
             items = [item for index, item in enumerate(items) if index not in repeated]
             rows = [row for index, row in enumerate(rows) if index not in repeated]
+            marks = [mark for index, mark in enumerate(marks) if index not in repeated]
         enter_labels(windows, values)
         self.repeated += len(repeated)
         if not items:
             return [], RETAIN
-        featured = Featured(items, rows, windows.late - before, self.repeated, self.columns)
+        featured = Featured(items, rows, marks, self.repeated, self.columns)
         self.repeated = 0
         return [featured], RETAIN
 
@@ -75,7 +77,8 @@ class EntityWindowsLogic(StatefulBatchLogic["Featured | list[Label]", Featured, 
             if isinstance(value, Featured):
                 check_columns(value, self.columns)
                 rows = [row + own for row, own in zip(value.rows, self.windows.update(value.items), strict=True)]
-                out.append(msgspec.structs.replace(value, rows=rows))
+                marks = joined(value.marks, self.windows.marks(value.items), len(value.rows[0]))
+                out.append(msgspec.structs.replace(value, rows=rows, marks=marks))
         enter_labels(self.windows, values)
         return out, RETAIN
 
@@ -106,7 +109,7 @@ class DecideLogic(StatefulBatchLogic["Featured | Weights | Changes", DecidedBatc
                 self.decider.change(value)
             else:
                 check_columns(value, self.columns)
-                decided.append(self.decider.decide(value.items, value.rows, now_ms(), value.late, value.repeated))
+                decided.append(self.decider.decide(value.items, value.rows, now_ms(), value.marks, value.repeated))
         return decided, RETAIN
 
     def snapshot(self) -> bytes:

@@ -45,7 +45,7 @@ class Parts:
     def decider(self) -> Decider:
         """Of one shard."""
         thresholds = Thresholds(self.settings.review_threshold, self.settings.block_threshold)
-        return Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start)
+        return Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start, self.plan.columns)
 
     def label_join(self, state: bytes | None) -> LabelJoin:
         """Of one shard, with its share of the room."""

@@ -6,6 +6,7 @@ dead letter before, so it is a bug or a sink that can't go on.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import bytewax.operators as op
@@ -27,7 +28,7 @@ from operators.model.scoring import Weights, WeightsError
 from operators.model.training import Trainer
 from operators.rules import Changes, RuleEvent
 from operators.transactions.decoding import Decoded
-from operators.transactions.records import DeadLetter, Label, Transaction
+from operators.transactions.records import DeadLetter, Label
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +108,9 @@ def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing
     """Batches split anew by the key groups of another entity; what has no such entity goes by its user."""
 
     def split(batches: list[tuple[str, Featured]]) -> list[tuple[str, Featured]]:
-        def group(item: tuple[Transaction, Any]) -> str:
-            return routing.group(str(getattr(item[0], plan.field) or item[0].user_id))
+        def group(item: tuple[Any, ...]) -> str:
+            key = getattr(item[0], plan.field)
+            return routing.group(item[0].user_id if key is None else str(key or 0.0))  # -0.0 is 0.0
 
         return _merged(batches, group)
 
@@ -129,18 +131,22 @@ def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing) -> Keyed
     return op.flat_map_batch(step_id, up, merge)
 
 
-def _merged(
-    batches: list[tuple[str, Featured]], key: Callable[[tuple[Transaction, Any]], str]
-) -> list[tuple[str, Featured]]:
-    pairs = (pair for _, batch in batches for pair in zip(batch.items, batch.rows, strict=True))
+def _merged(batches: list[tuple[str, Featured]], key: Callable[[tuple[Any, ...]], str]) -> list[tuple[str, Featured]]:
     columns = batches[0][1].columns  # made in this process, all of them
-    late, repeated = sum(batch.late for _, batch in batches), sum(batch.repeated for _, batch in batches)
+    repeated = sum(batch.repeated for _, batch in batches)
+    marked = any(batch.marks for _, batch in batches)
+    rows_of = (_marked(batch) if marked else zip(batch.items, batch.rows, strict=True) for _, batch in batches)
     merged = []
-    for shard, group in _grouped(pairs, key).items():
-        items, rows = [item for item, _ in group], [row for _, row in group]
-        merged.append((shard, Featured(items, rows, late, repeated, columns)))
-        late = repeated = 0  # they only add up to totals: the first batch takes them along
+    for shard, group in _grouped(chain.from_iterable(rows_of), key).items():
+        items, rows = [part[0] for part in group], [part[1] for part in group]
+        marks = [part[2] for part in group] if marked else []
+        merged.append((shard, Featured(items, rows, marks, repeated, columns)))
+        repeated = 0  # it only adds up to a total: the first batch takes it along
     return merged
+
+
+def _marked(batch: Featured) -> Iterable[tuple[Any, ...]]:
+    return zip(batch.items, batch.rows, batch.marks or [0] * len(batch.items), strict=True)
 
 
 # Decisions

@@ -32,7 +32,8 @@ class Measurement(NamedTuple):
 
 
 MEASUREMENTS: Mapping[str, Measurement] = {
-    # One point an alert; `rule` is the most severe rule that hit, or "model" where only the score did.
+    # One point an alert; `rule` is the most severe rule that hit, or "model" where only the score did. `late` and
+    # `warming_up` are there only where there is something to tell.
     "fraud_alert": Measurement(
         ("rule", "severity", "decision", "format"),
         {
@@ -48,6 +49,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             "reasons": str,
             "suppressed_count": int,
             "latency_ms": float,
+            "late": bool,
+            "warming_up": str,
         },
     ),
     # The last 30 seconds, one point a second, on the broker's timestamps.

@@ -140,19 +140,67 @@ def test_the_record_of_an_alert():
     record = orjson.loads(alerts.to_json(alert_of()))
     assert list(record) == [
         "alert_id", "transaction_id", "user_id", "event_time", "detected_at", "amount", "currency", "decision",
-        "severity", "risk_score", "model", "rules", "reasons", "suppressed_count", "transaction",
+        "severity", "risk_score", "model", "rules", "reasons", "suppressed_count", "late", "warming_up", "transaction",
     ]  # fmt: skip
     assert record["alert_id"] == alerts.alert_id("u1@0")
     assert record["event_time"] == "2024-12-04T12:00:00.000Z"
     assert record["detected_at"] == "2024-12-04T12:00:00.005Z"
     assert record["model"] == {"name": "m", "version": 7, "bias": -2.0}
     assert record["rules"] == [
-        {"id": "big", "version": 1, "severity": "high", "message": "300 is much", "evidence": {"amount": 300.0}}
-    ]
+        {
+            "id": "big", "version": 1, "severity": "high", "message": "300 is much", "evidence": {"amount": 300.0},
+            "warming_up": [],
+        }
+    ]  # fmt: skip
+    assert (record["late"], record["warming_up"]) == (False, [])
     assert [reason["feature"] for reason in record["reasons"]] == ["amount", "home"]
     assert record["suppressed_count"] == 2
     assert record["transaction"]["merchant_id"] == "m1"
     assert record["transaction"]["event_time"] == record["event_time"]
+
+
+def test_an_alert_tells_what_was_not_complete_of_what_made_it():
+    plan = Plan.of(("count_1h", "count_2h", "sum_amount_1d", "count_9h"), allowed_lateness=0)
+    model = """
+    name = "m"
+    [[feature]]
+    name = "spent"
+    value = "sum_amount_1d"
+    transform = "bins"
+    bins = [10]
+    [[feature]]
+    name = "rare"
+    when = "count_9h > 100"
+    value = "amount"
+    """
+    rules = """
+    [[rule]]
+    id = "busy"
+    when = "count_1h > 3 and amount > 1"
+    [[rule]]
+    id = "idle"
+    when = "count_2h > 100"
+    message = "{count_1h}"
+    """
+    made = Decider(
+        parse_rules(rules), plan.name, Encoder(parse_model(model), plan), Thresholds(0.5, 0.9), columns=plan.columns
+    )
+    rows = [tuple({"count_1h": 4, "count_2h": 5, "count_9h": 6, "sum_amount_1d": 7.0}[name] for name in plan.columns)]
+    everything = [2 * (2 ** len(plan.columns) - 1)]
+
+    def told(marks):
+        decided = made.decide([transaction()], rows, NOON, marks)
+        (decision,) = decided.suspicious
+        return decided.late, decision.late, decision.warming_up, [hit.warming_up for hit in decision.hits]
+
+    assert told([]) == told([0]) == (0, False, [], [[]])
+    assert told([1]) == (1, True, [], [[]])
+    assert told(everything) == (0, False, ["count_1h"], [["count_1h"]])
+    made.use(Weights("m", 1, TrainedOn(9, 1), 0.5, {"spent < 10": 1.0, "rare": 3.0}, NOON))
+    assert told(everything) == (0, False, ["count_1h", "sum_amount_1d"], [["count_1h"]])
+    decision = made.decide([transaction()], rows, NOON, [everything[0] | 1]).suspicious[0]
+    fields = alerts.to_point(Alert(decision, 0)).fields
+    assert (fields["late"], fields["warming_up"]) == (True, "count_1h, sum_amount_1d")
 
 
 def test_the_identity_of_an_alert_depends_on_the_transaction_alone():

@@ -43,6 +43,7 @@ def to_json(alert: Alert) -> bytes:
                 "severity": hit.severity,
                 "message": hit.message,
                 "evidence": hit.evidence,
+                "warming_up": hit.warming_up,
             }
             for hit in decision.hits
         ],
@@ -51,6 +52,8 @@ def to_json(alert: Alert) -> bytes:
             for reason in decision.reasons
         ],
         "suppressed_count": alert.suppressed_count,
+        "late": decision.late,
+        "warming_up": decision.warming_up,
         "transaction": transaction_record(transaction),
     }
     return orjson.dumps(record)
@@ -83,6 +86,10 @@ def to_point(alert: Alert) -> Point:
         "suppressed_count": alert.suppressed_count,
         "latency_ms": float(max(0, decision.detected_at - transaction.arrived_at)),
     }
+    if decision.late:
+        fields["late"] = True
+    if decision.warming_up:
+        fields["warming_up"] = ", ".join(decision.warming_up)
     tags = {
         "rule": first_rule(decision),
         "severity": decision.severity,

@@ -1,11 +1,12 @@
 """Judge each transaction by the rules and by the model's score: the one place where a decision is made."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from operators.expressions import Namespace
+from operators.features.marks import LATE, count_late, warming_up
 from operators.model.encoding import Encoder
 from operators.model.scoring import Reason, Scorer, Weights
 from operators.rules import SEVERITIES, Changes, CompiledRules, RuleSet, RulesInForce, Severity, Start, render
@@ -35,7 +36,8 @@ class Thresholds(NamedTuple):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """One rule that fired, with the values that made it fire. `cooldown` in milliseconds."""
+    """One rule that fired, with the values that made it fire. `cooldown` in milliseconds; `warming_up` are the names of
+    its evidence whose windows were not full yet."""
 
     id: str
     version: int
@@ -44,6 +46,7 @@ class Hit(msgspec.Struct, frozen=True):
     message: str
     evidence: dict[str, Any]
     cooldown: int = 0
+    warming_up: list[str] = []
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -55,7 +58,11 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A suspicious transaction: why, how much, and by what. `by_score` is what the score alone would have decided."""
+    """A suspicious transaction: why, how much, and by what. `by_score` is what the score alone would have decided.
+
+    `late`: it came too late for complete windows. `warming_up`: the features in its rules' evidence and behind its
+    reasons whose windows were not full yet.
+    """
 
     transaction: Transaction
     verdict: Verdict
@@ -66,6 +73,8 @@ class Decision(msgspec.Struct, frozen=True):
     hits: list[Hit]
     reasons: list[Reason]
     detected_at: int
+    late: bool = False
+    warming_up: list[str] = []
 
 
 class DecidedBatch(NamedTuple):
@@ -92,7 +101,9 @@ class Decider:
         encoder: Encoder | None,
         thresholds: Thresholds,
         start: Start = NOTHING,
+        columns: Sequence[str] = (),
     ) -> None:
+        self.columns = columns
         self.in_force = RulesInForce(rules, namespace, start)
         self.encoder = encoder
         self.thresholds = thresholds
@@ -115,9 +126,15 @@ class Decider:
         self.scorer = Scorer(weights)
 
     def decide(
-        self, transactions: Sequence[Transaction], rows: Sequence[Row], now: int, late: int = 0, repeated: int = 0
+        self,
+        transactions: Sequence[Transaction],
+        rows: Sequence[Row],
+        now: int,
+        marks: Sequence[int] = (),
+        repeated: int = 0,
     ) -> DecidedBatch:
-        """Judge a batch: `rows` are the features of each transaction, `now` is the wall clock in milliseconds."""
+        """Judge a batch: `rows` are the features of each transaction, `now` is the wall clock in milliseconds, `marks`
+        what is told of each row beside its values (none where there is nothing to tell)."""
         inputs: Sequence[dict[str, float]] = self.encoder.encode(transactions, rows) if self.encoder else []
         scores = self.scorer.scores(inputs) if self.encoder else [None] * len(transactions)
         fired: dict[int, list[int]] = {}
@@ -134,10 +151,13 @@ class Decider:
                 fired.setdefault(index, [])
         suspicious = []
         for index in sorted(fired):
-            hits = [self._hit(number, transactions[index], rows[index]) for number in fired[index]]
+            mark = marks[index] if marks else 0
+            filling = warming_up(mark, self.columns)
+            hits = [self._hit(number, transactions[index], rows[index], filling) for number in fired[index]]
             scored = (scores[index], inputs[index]) if self.encoder else (None, {})
-            suspicious.append(self._judge(transactions[index], hits, *scored, now))
-        return DecidedBatch(transactions, inputs, scores, suspicious, counts, now, late, repeated)
+            decision = self._judge(transactions[index], hits, *scored, now)
+            suspicious.append(self._marked(decision, mark, filling) if mark else decision)
+        return DecidedBatch(transactions, inputs, scores, suspicious, counts, now, count_late(marks), repeated)
 
     def _judge(
         self, transaction: Transaction, hits: list[Hit], score: float | None, model_input: dict[str, float], now: int
@@ -159,11 +179,19 @@ class Decider:
             detected_at=now,
         )
 
-    def _hit(self, number: int, transaction: Transaction, row: Row) -> Hit:
+    def _marked(self, decision: Decision, mark: int, filling: Collection[str]) -> Decision:
+        """The decision, which tells what was not complete of what made it."""
+        reads = self.encoder.reads if self.encoder else {}
+        used = [name for hit in decision.hits for name in hit.warming_up]
+        used += [name for reason in decision.reasons for name in reads.get(reason.feature, ()) if name in filling]
+        return msgspec.structs.replace(decision, late=bool(mark & LATE), warming_up=sorted(set(used)))
+
+    def _hit(self, number: int, transaction: Transaction, row: Row, filling: Collection[str]) -> Hit:
         rule = self.rules.rules[number]
         evidence = self.rules.evidence(number, transaction, row)
         message = render(rule.message, evidence) or rule.when
-        return Hit(rule.id, rule.version, rule.severity, rule.decision, message, evidence, rule.cooldown_ms)
+        warming = [name for name in evidence if name in filling]
+        return Hit(rule.id, rule.version, rule.severity, rule.decision, message, evidence, rule.cooldown_ms, warming)
 
     def snapshot(self) -> bytes:
         """Own format, versioned."""

@@ -6,6 +6,8 @@ from operators.features.generate import Row, compile_update, source_of
 from operators.features.labels import Labelled
 from operators.features.layout import Layout
 from operators.features.logs import Logs
+from operators.features.marks import Filling, marks_of
+from operators.features.names import AMOUNTS, TEXTS
 from operators.features.plan import EntityPlan, warm_after
 from operators.features.state import StateError, decode_state, encode_state
 from operators.transactions.records import Transaction
@@ -41,6 +43,8 @@ class Windows:
         self.last_repeated: list[int] = []
         self._logs = Logs(self.layout)
         self._update = compile_update(self.layout)
+        self._filling: Filling | None = None
+        self._nullable = plan.field if {**TEXTS, **AMOUNTS}[plan.field] else None
         if snapshot is not None:
             self.late = decode_state(snapshot, self._logs)
 
@@ -66,6 +70,13 @@ class Windows:
         if since is None:
             return {}
         return {f.name: started.get(f.name, since) + warm_after(f) for f in self.plan.features}
+
+    def marks(self, transactions: Sequence[Transaction]) -> Sequence[int]:
+        """What is to be told of each row of the batch that was just updated (see marks.py): whether it came too late,
+        and which of the plan's windows were not full yet. Empty where there is nothing to tell of any."""
+        if self._filling is None and self.plan.features and self.since is not None:
+            self._filling = Filling(self.plan.columns, self.full_from())
+        return marks_of(transactions, self.last_late, self._filling, self._nullable)
 
     @property
     def source(self) -> str:

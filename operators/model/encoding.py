@@ -38,6 +38,8 @@ class Encoder:
             source.block(when, list(features))
         self.source = "\n".join(source.lines)
         self.vocabulary = tuple(source.vocabulary)
+        self.reads: Mapping[str, tuple[str, ...]] = source.vocabulary
+        """The names of fields and features that an encoded name is made of."""
         scope = dict(source.scope)
         exec(compile(self.source, f"<model {specification.name}>", "exec"), scope)  # noqa: S102  checked names only
         self._encode: Callable[[Sequence[Transaction], Sequence[Row]], list[Input]] = scope["encode"]
@@ -52,7 +54,8 @@ class _Source:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.vocabulary: dict[str, None] = {}
+        self.vocabulary: dict[str, tuple[str, ...]] = {}
+        self.reads: tuple[str, ...] = ()
         self.scope: dict[str, Any] = {
             **GLOBALS, "_bin": bisect_right, "_log1p": log1p, "_root": sqrt, "_number": float, "_zip": zip,
         }  # fmt: skip
@@ -73,6 +76,7 @@ class _Source:
             self.write(indent, f"if {self.condition(features[0], when)}:")
             indent += "    "
         for feature in features:
+            self.reads = tuple(name for source in feature.expressions() for name in parse(source).names)
             value = self.value(feature)
             if feature.transform == "flag":
                 self.write(indent, f"if {value.code}:", f"    x[{self.known(feature.name)}] = 1.0")
@@ -139,7 +143,7 @@ class _Source:
         """`name` entered into the vocabulary, as a literal."""
         if name in self.vocabulary:
             raise ModelError(f"two features are both encoded as {name!r}: rename one")
-        self.vocabulary[name] = None
+        self.vocabulary[name] = self.reads
         return repr(name)
 
     def constant(self, members: list[str], brackets: str = "()") -> str:

@@ -234,3 +234,47 @@ def test_a_kill_keeps_what_was_in_force(mock_kafka: Cluster, tmp_path: Path) -> 
         flow.send([message("t1", 6)])
         flow.run(recover=True)
         assert fired_versions(flow.alerts()) == {"t1": {"probe": 2}}
+
+
+def at(hour: float, amount: float, user: str = "u1") -> dict[str, Any]:
+    time_of_day = datetime.fromtimestamp(1_733_300_000 + hour * 3600, UTC).isoformat()
+    return {
+        "userId": user,
+        "amount": amount,
+        "timestamp": time_of_day,
+        "transaction_id": f"{user} {hour}",
+        "merchant": f"m {user}",
+    }
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_later_rule_tells_that_its_windows_are_warming_up(
+    mock_kafka: Cluster, tmp_path: Path, processes: int
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nid = "first"\nwhen = "count_1h > 0"')
+    with pipeline(mock_kafka, MODEL_FILE="", RULES_FILE=str(rules), ALLOWED_LATENESS="1h") as flow:
+        flow.send([at(hour, 1) for hour in range(10)])
+        flow.run(recover=True, processes=processes)
+        flow.send([at(10, 1)])
+        publish(flow, "RULE_TOPIC", "later", {"when": "count_6h > 0 and count_2h_by_merchant > 0 and amount > 5"})
+        flow.send([at(10.5, 6), at(12, 6), at(12.5, 6), at(14, 6), at(10.25, 6), at(14, 6, "u2"), at(21, 6, "u2")])
+        flow.run(recover=True, processes=processes)
+        told = {
+            alert["transaction_id"]: (alert["late"], alert["warming_up"], [hit["warming_up"] for hit in alert["rules"]])
+            for alert in flow.alerts()
+        }
+    both = ["count_2h_by_merchant", "count_6h"]
+    assert {name: found for name, found in told.items() if found != (False, [], [[]])} == {
+        "u1 0": (False, ["count_1h"], [["count_1h"]]),
+        # The last transaction before the restart was at 9 h; of the user's, two hours before it are kept. The
+        # merchant's windows are new: the first transaction that they see is at 10 h.
+        "u1 10.5": (False, both, [[], both[::-1]]),
+        "u1 12": (False, ["count_6h"], [[], ["count_6h"]]),
+        "u1 12.5": (False, ["count_6h"], [[], ["count_6h"]]),
+        "u1 14": (False, [], [[], []]),
+        "u1 10.25": (True, both, [[], both[::-1]]),
+        # In another key group, which began with it.
+        "u2 14": (False, ["count_1h", *both], [["count_1h"], both[::-1]]),
+        "u2 21": (False, [], [[], []]),
+    }
