@@ -1,8 +1,10 @@
 """What all Kafka clients of the flow share: errors told in words, topics that are missing, and how they are made."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from time import monotonic
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -15,6 +17,11 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 15.0
 """How long a broker may take to answer at the start, where nothing can go on without it."""
 
+REFUSAL_S = 2.0
+"""After so long a refused password or certificate is believed: another broker of the list may have taken it."""
+
+_REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)
+_WHEN = re.compile(r" \(after \d+ms in state .*\)$")
 
 CONSUMER_OPTIONS = ("fetch.", "queued.", "auto.offset.", "isolation.", "check.crcs", "max.poll.")
 
@@ -36,9 +43,12 @@ class Complaints:
     def __init__(self, client: str) -> None:
         self._client = client
         self._seen: dict[str, None] = {}
+        self.refused = False
+        """A broker does not take the password or token, or has a certificate that is not trusted."""
 
     def __call__(self, error: KafkaError) -> None:
-        text = error.str()
+        self.refused |= error.code() in _REFUSED
+        text = _WHEN.sub("", error.str())
         if text in self._seen:
             return
         if len(self._seen) == 50:
@@ -59,22 +69,33 @@ def bootstrap(config: Mapping[str, str]) -> str:
 
 def unavailable(config: Mapping[str, str], seconds: float, complaints: Complaints) -> KafkaUnavailable:
     """The error for a broker that did not answer within `seconds`."""
-    why = complaints.why()
-    return KafkaUnavailable(
-        f"no answer from Kafka at {bootstrap(config)} within {seconds:g} s" + (f": {why}" if why else "")
-    )
+    why = complaints.why() or "no reason given"
+    if "brokers are down" in why and config.get("security.protocol", "plaintext").lower() == "plaintext":
+        why += " (or they want TLS or a password: FRAUD_KAFKA_CONFIG_SECURITY_PROTOCOL is not set)"
+    if complaints.refused:
+        return KafkaUnavailable(f"Kafka at {bootstrap(config)} can't be used: {why}")
+    return KafkaUnavailable(f"no answer from Kafka at {bootstrap(config)} within {seconds:g} s: {why}")
+
+
+def options_refused(failure: KafkaException) -> KafkaUnavailable:
+    """The error for a client that can't be made with its options."""
+    why = failure.args[0].str().rstrip(".")
+    return KafkaUnavailable(f"the Kafka client refuses its options (FRAUD_KAFKA_CONFIG_…): {why}")
 
 
 def cluster_metadata(
     client: Any, config: Mapping[str, str], complaints: Complaints, timeout: float = TIMEOUT_S
 ) -> ClusterMetadata:
     """The cluster's brokers and topics as `client` (of any kind) sees them. Raises KafkaUnavailable."""
-    try:
-        metadata: ClusterMetadata = client.list_topics(timeout=timeout)
-    except KafkaException as error:
-        client.poll(0)  # only here does the client hand over what it has to say of its connections
-        raise unavailable(config, timeout, complaints) from error
-    return metadata
+    deadline = monotonic() + timeout
+    while True:
+        try:
+            metadata: ClusterMetadata = client.list_topics(timeout=min(REFUSAL_S, max(0.1, deadline - monotonic())))
+            return metadata
+        except KafkaException as error:
+            client.poll(0)  # only here does the client hand over what it has to say of its connections
+            if complaints.refused or monotonic() >= deadline:
+                raise unavailable(config, timeout, complaints) from error
 
 
 def missing(topics: Iterable[str], metadata: ClusterMetadata) -> list[str]:
@@ -106,8 +127,7 @@ def admin_client(config: Mapping[str, str], complaints: Complaints) -> AdminClie
     try:
         return AdminClient(settings)
     except KafkaException as failure:
-        why = failure.args[0].str().rstrip(".")
-        raise KafkaUnavailable(f"the Kafka client refuses its options (FRAUD_KAFKA_CONFIG_…): {why}") from failure
+        raise options_refused(failure) from failure
 
 
 def missing_topics(config: Mapping[str, str], topics: Iterable[str], *, timeout: float = TIMEOUT_S) -> list[str]:

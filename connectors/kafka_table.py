@@ -6,11 +6,11 @@ What it does on error: a broker that does not answer in time raises KafkaUnavail
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.kafka import TIMEOUT_S, Complaints, cluster_metadata, unavailable
+from connectors.kafka import TIMEOUT_S, Complaints, cluster_metadata, options_refused, unavailable
 from connectors.kafka_source import RawBatch, raw_batch
 
 MOST = 5000
@@ -72,18 +72,20 @@ def _reader(
 ) -> Iterator[tuple[Consumer, dict[tuple[str, int], tuple[int, int]]]]:
     """A consumer, and the oldest offset and the end of each partition."""
     complaints = Complaints("kafka table")
-    consumer = Consumer(
-        {
-            "fetch.wait.max.ms": 20,
-            **config,
-            "group.id": "fraudflow-start",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "error_cb": complaints,
-        }
-    )
+    settings: dict[str, Any] = {
+        "fetch.wait.max.ms": 20,
+        **config,
+        "group.id": "fraudflow-start",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,
+        "error_cb": complaints,
+    }
+    try:
+        consumer = Consumer(settings)
+    except KafkaException as failure:
+        raise options_refused(failure) from failure
     try:
         metadata = cluster_metadata(consumer, config, complaints, timeout)
         places = [(topic, number) for topic in topics for number in metadata.topics[topic].partitions]

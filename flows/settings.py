@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,7 +16,17 @@ from operators.times import iso, parse_time
 
 PREFIX = "FRAUD_"
 KAFKA_PREFIX = "FRAUD_KAFKA_CONFIG_"
-SECRET_OPTIONS = ("password", "secret", "key", "token", "jaas", "credential")
+SECRET_OPTIONS = ("password", "passphrase", "secret", "key", "token", "jaas", "credential", "assertion", "user.info")
+NO_SECRETS = (".location", ".url", ".method", ".mechanism")
+"""How options end that tell where something is, and never what."""
+OPTIONS_OF_FILES = (
+    "sasl.oauthbearer.assertion.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+    "sasl.oauthbearer.assertion.jwt.template.file",
+)
+"""Options of librdkafka that name a file by themselves."""
+LARGEST_SECRET = 100_000
+CREDENTIALS = re.compile(r"//[^/]*@")
 
 
 class SettingsError(ValueError):
@@ -124,7 +135,10 @@ class Settings(BaseSettings):
         if doubled:
             raise ValueError(f"topic {doubled[0]!r} is named by two settings: what one step writes another would read")
         if self.influx_url and not self.influx_url.startswith(("http://", "https://")):
-            raise ValueError(f"FRAUD_INFLUX_URL is {self.influx_url!r}: wanted http://… or https://…")
+            host = self.influx_url.rpartition("@")[2]
+            raise ValueError(f"FRAUD_INFLUX_URL is {host!r}: wanted http://… or https://…")
+        if CREDENTIALS.search(self.influx_url):
+            raise ValueError("FRAUD_INFLUX_URL has a user or password in it, which logs would show: use the token")
         if self.label_delay > self.label_maturity:
             raise ValueError("FRAUD_LABEL_DELAY is longer than FRAUD_LABEL_MATURITY: every label would come too late")
         return self
@@ -134,18 +148,13 @@ class Settings(BaseSettings):
         """Read the environment, and `.env` for what it does not name. Raises SettingsError.
 
         `FRAUD_KAFKA_CONFIG_SASL_USERNAME` becomes librdkafka's `sasl.username` (two underscores stand for one).
-        A secret can be given as a file: `FRAUD_INFLUX_TOKEN_FILE`, `FRAUD_KAFKA_CONFIG_SASL_PASSWORD_FILE`.
+        A secret can be given as a file: `FRAUD_INFLUX_TOKEN_FILE`, `FRAUD_KAFKA_CONFIG_SASL_PASSWORD_FILE`. The
+        environment wins over `.env`, whichever of the two ways each takes.
         """
-        named = {k: v for k, v in dotenv_values(env_file).items() if v is not None} if env_file else {}
-        named.update(os.environ if environment is None else environment)
         values: dict[str, Any] = {"kafka_options": {}}
-        for name, text in sorted(named.items()):
-            if name.startswith(KAFKA_PREFIX):
-                option, value = _secret_file(name.removeprefix(KAFKA_PREFIX), text, name)
-                option = option.lower().replace("__", "\0").replace("_", ".").replace("\0", "_")
-                values["kafka_options"][option] = value
-            elif name.startswith(PREFIX):
-                values.update([_field(name, text)])
+        if env_file:
+            _take({name: text for name, text in dotenv_values(env_file).items() if text is not None}, values)
+        _take(os.environ if environment is None else environment, values)
         try:
             return cls(**values)
         except ValidationError as error:
@@ -160,15 +169,25 @@ class Settings(BaseSettings):
         """Every setting as a line `FRAUD_NAME=value`, secrets masked."""
         lines = [f"{PREFIX}{field.upper()}={_shown(field, value)}" for field, value in self if field != "kafka_options"]
         for option, secret in self.kafka_options.items():
-            shown = "****" if any(word in option for word in SECRET_OPTIONS) else secret.get_secret_value()
+            shown = "****" if _is_secret(option) else secret.get_secret_value()
             lines.append(f"{KAFKA_PREFIX}{option.upper().replace('_', '__').replace('.', '_')}={shown}")
         return "\n".join(lines)
 
 
 def known_names() -> tuple[str, ...]:
-    """The environment name of every setting."""
-    fields = (field for field in Settings.model_fields if field != "kafka_options")
-    return (*(f"{PREFIX}{field.upper()}" for field in fields), "FRAUD_INFLUX_TOKEN_FILE")
+    """The environment name of every setting; a secret has a second one, for a file that holds it."""
+    fields = [field for field in Settings.model_fields if field != "kafka_options"]
+    return (*(f"{PREFIX}{field.upper()}" for field in fields), *secret_files())
+
+
+def secret_files() -> tuple[str, ...]:
+    """The environment names that take a secret from a file; any Kafka option has one too."""
+    fields = Settings.model_fields.items()
+    return tuple(f"{PREFIX}{name.upper()}_FILE" for name, field in fields if field.annotation is SecretStr)
+
+
+def _is_secret(option: str) -> bool:
+    return any(word in option for word in SECRET_OPTIONS) and not option.endswith(NO_SECRETS)
 
 
 def _shown(field: str, value: object) -> str:
@@ -187,29 +206,53 @@ def _shown(field: str, value: object) -> str:
     return iso(int(str(value))) if _moment in readers else str(value)
 
 
-def _field(name: str, text: str) -> tuple[str, str]:
-    if name not in known_names():
-        nearest = difflib.get_close_matches(name, known_names(), n=3)
-        hint = f": did you mean {' or '.join(nearest)}?" if nearest else ""
-        raise SettingsError(f"{name} is not a setting{hint}")
-    field = name.removeprefix(PREFIX)
-    if field == "INFLUX_TOKEN_FILE":
-        field, text = _secret_file(field, text, name)
-    return field.lower(), text
+def _take(named: Mapping[str, str], values: dict[str, Any]) -> None:
+    """Add the settings among `named` to `values`. Raises SettingsError."""
+    given: dict[str, str] = {}
+    for name, text in sorted(named.items()):
+        if name.startswith(KAFKA_PREFIX):
+            option = name.removeprefix(KAFKA_PREFIX).lower().replace("__", "\0").replace("_", ".").replace("\0", "_")
+            if option.endswith(".file") and option not in OPTIONS_OF_FILES:
+                option, text = option.removesuffix(".file"), _secret(name, text)
+            place, key = values["kafka_options"], option
+        elif name.startswith(PREFIX):
+            if name not in known_names():
+                nearest = difflib.get_close_matches(name, known_names(), n=3)
+                hint = f": did you mean {' or '.join(nearest)}?" if nearest else ""
+                raise SettingsError(f"{name} is not a setting{hint}")
+            key = name.removeprefix(PREFIX).lower()
+            if name in secret_files():
+                key, text = key.removesuffix("_file"), _secret(name, text)
+            place = values
+        else:
+            continue
+        if key in given:
+            raise SettingsError(f"{given[key]} and {name} both give the same: keep one of them")
+        given[key] = name
+        place[key] = text
 
 
-def _secret_file(option: str, text: str, name: str) -> tuple[str, str]:
-    """The option without `_FILE`, and what the file holds; the option as it is where it names no file."""
-    if not option.endswith("_FILE"):
-        return option, text
+def _secret(name: str, path: str) -> str:
+    """What the file holds, without white space at its ends. Raises SettingsError, which never shows what it holds."""
     try:
-        return option.removesuffix("_FILE"), Path(text).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"{name}: {text}: {error.strerror or error}") from error
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_SECRET + 1)
+        text = content.decode().strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SettingsError(f"{name}: {path}: {why or error}") from None
+    if not text or len(content) > LARGEST_SECRET:
+        why = f"more than {LARGEST_SECRET} bytes" if text else "empty"
+        raise SettingsError(f"{name}: {path}: the file is {why}: wanted a secret in it")
+    return text
 
 
 def _explain(detail: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if not detail["loc"]:
         return str(message)
-    return f"{PREFIX}{str(detail['loc'][0]).upper()}: {message} (got {detail['input']!r:.80})"
+    name = str(detail["loc"][0])
+    field = Settings.model_fields.get(name)
+    hidden = field is None or field.annotation in (SecretStr, dict[str, SecretStr])
+    got = "" if hidden else f" (got {detail['input']!r:.80})"
+    return f"{PREFIX}{name.upper()}: {message}{got}"

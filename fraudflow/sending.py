@@ -6,6 +6,15 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from connectors.kafka import (
+    Complaints,
+    KafkaUnavailable,
+    cluster_metadata,
+    options_refused,
+    unavailable,
+    without_consumer_options,
+)
+
 # Enough for 100,000 messages/s: full batches, and room for a second of them while the broker is busy.
 DEFAULTS = {
     "linger.ms": "5",
@@ -28,19 +37,28 @@ class Sender:
     """
 
     def __init__(self, config: Mapping[str, str], **overrides: str) -> None:
-        merged: dict[str, Any] = {**DEFAULTS, **config, **{key.replace("_", "."): v for key, v in overrides.items()}}
-        self.servers = str(merged.get("bootstrap.servers", ""))
+        """Raises DeliveryFailed for options that the client does not know."""
+        given = without_consumer_options(config)
+        self._config = {**DEFAULTS, **given, **{key.replace("_", "."): v for key, v in overrides.items()}}
+        self._complaints = Complaints("kafka producer")
+        self.servers = self._config.get("bootstrap.servers", "")
         self.delivered = 0
-        self._producer = Producer(merged)
         self._failure: str | None = None
+        settings: dict[str, Any] = {**self._config, "error_cb": self._complaints}
+        try:
+            self._producer = Producer(settings)
+        except KafkaException as failure:
+            raise DeliveryFailed(str(options_refused(failure))) from None
 
     def connect(self, *topics: str, timeout: float = 10.0) -> None:
         """Raises DeliveryFailed where no broker answers or a topic is missing. (The embedded broker makes them.)"""
         try:
-            self._producer.list_topics(timeout=timeout)
+            cluster_metadata(self._producer, self._config, self._complaints, timeout)
             absent = [topic for topic in topics if not self._has(topic, timeout)]
-        except KafkaException as error:
-            raise DeliveryFailed(f"no Kafka broker answers at {self.servers}: {error.args[0].str()}") from None
+        except KafkaUnavailable as error:
+            raise DeliveryFailed(str(error)) from None
+        except KafkaException:
+            raise DeliveryFailed(str(unavailable(self._config, timeout, self._complaints))) from None
         if absent:
             raise DeliveryFailed(
                 f"Kafka at {self.servers} has no topic {', '.join(absent)}: python -m fraudflow topics create makes it"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from flows.settings import Settings, SettingsError, known_names
+from flows.settings import LARGEST_SECRET, Settings, SettingsError, known_names, secret_files
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,11 +84,97 @@ def test_any_option_of_the_kafka_client(tmp_path):
     }
 
 
+SECRET_KAFKA_OPTIONS = [
+    "SASL_PASSWORD",
+    "SASL_OAUTHBEARER_CLIENT_SECRET",
+    "SASL_OAUTHBEARER_CLIENT_CREDENTIALS_CLIENT_SECRET",
+    "SASL_OAUTHBEARER_ASSERTION_PRIVATE_KEY_PEM",
+    "SASL_OAUTHBEARER_ASSERTION_PRIVATE_KEY_PASSPHRASE",
+    "SSL_KEY_PEM",
+    "SSL_KEY_PASSWORD",
+    "SSL_KEYSTORE_PASSWORD",
+]
+
+
 def test_no_secret_is_printed():
-    settings = load(FRAUD_INFLUX_TOKEN="hush-hush", FRAUD_KAFKA_CONFIG_SASL_PASSWORD="hush-hush")
+    options = {f"FRAUD_KAFKA_CONFIG_{option}": "hush-hush" for option in SECRET_KAFKA_OPTIONS}
+    settings = load(FRAUD_INFLUX_TOKEN="hush-hush", **options)
     assert "hush" not in settings.describe() + repr(settings) + str(settings)
-    assert "FRAUD_INFLUX_TOKEN=****" in settings.describe()
-    assert "FRAUD_KAFKA_CONFIG_SASL_PASSWORD=****" in settings.describe()
+    for name in ("FRAUD_INFLUX_TOKEN", *options):
+        assert f"{name}=****" in settings.describe()
+
+
+def test_what_is_no_secret_is_printed():
+    shown = {
+        "FRAUD_KAFKA_CONFIG_SSL_KEY_LOCATION": "/etc/key.pem",
+        "FRAUD_KAFKA_CONFIG_SASL_USERNAME": "fraudflow",
+        "FRAUD_KAFKA_CONFIG_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": "https://id.example.com/token",
+    }
+    described = load(**shown).describe().splitlines()
+    assert {f"{name}={value}" for name, value in shown.items()} <= set(described)
+
+
+def test_every_secret_can_be_in_a_file(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("hush-hush\n")
+    for name in secret_files():
+        settings = load(**{name: str(secret)})
+        field = name.removeprefix("FRAUD_").removesuffix("_FILE").lower()
+        assert getattr(settings, field).get_secret_value() == "hush-hush"
+        assert "hush" not in settings.describe() + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b" \n", "the file is empty"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"x" * (LARGEST_SECRET + 1), f"more than {LARGEST_SECRET} bytes"),
+        (None, "No such file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["FRAUD_INFLUX_TOKEN_FILE", "FRAUD_KAFKA_CONFIG_SASL_PASSWORD_FILE"])
+def test_a_file_without_a_secret_is_refused(tmp_path, name, content, said):
+    secret = tmp_path / "secret"
+    if content is not None:
+        secret.write_bytes(content)
+    with pytest.raises(SettingsError) as refused:
+        load(**{name: str(secret)})
+    assert str(refused.value).startswith(f"{name}: {secret}: ")
+    assert said in str(refused.value)
+
+
+def test_a_secret_given_in_both_ways_is_refused(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("hush-hush")
+    for name in ("FRAUD_INFLUX_TOKEN", "FRAUD_KAFKA_CONFIG_SASL_PASSWORD"):
+        with pytest.raises(SettingsError) as refused:
+            load(**{name: "hush-hush", f"{name}_FILE": str(secret)})
+        assert str(refused.value) == f"{name} and {name}_FILE both give the same: keep one of them"
+
+
+def test_the_environments_secret_wins_over_that_of_the_file_of_settings(tmp_path):
+    secret, file = tmp_path / "secret", tmp_path / ".env"
+    secret.write_text("new")
+    file.write_text("FRAUD_INFLUX_TOKEN=old\nFRAUD_KAFKA_CONFIG_SASL_PASSWORD=old\n")
+    named = {"FRAUD_INFLUX_TOKEN_FILE": str(secret), "FRAUD_KAFKA_CONFIG_SASL_PASSWORD_FILE": str(secret)}
+    settings = Settings.load(named, env_file=file)
+    assert settings.influx_token.get_secret_value() == "new"
+    assert settings.kafka_config()["sasl.password"] == "new"
+
+
+def test_an_option_that_names_a_file_itself_is_left_as_it_is():
+    settings = load(FRAUD_KAFKA_CONFIG_SASL_OAUTHBEARER_ASSERTION_PRIVATE_KEY_FILE="/etc/key.pem")
+    assert settings.kafka_config()["sasl.oauthbearer.assertion.private.key.file"] == "/etc/key.pem"
+
+
+def test_a_url_with_a_password_is_refused_without_showing_it():
+    for url in ("http://user:hush-hush@host:8086", "user:hush-hush@host:8086"):
+        with pytest.raises(SettingsError) as refused:
+            load(FRAUD_INFLUX_URL=url)
+        assert "FRAUD_INFLUX_URL" in str(refused.value)
+        assert "hush" not in str(refused.value)
 
 
 def test_what_is_described_can_be_read_again():
@@ -110,7 +196,7 @@ def test_the_example_names_every_setting_with_its_default():
         if line.startswith("#FRAUD_") and not line.startswith("#FRAUD_KAFKA_CONFIG_"):
             name, _, value = line.removeprefix("#").partition("=")
             named[name] = value
-    assert set(named) == set(known_names()) - {"FRAUD_INFLUX_TOKEN_FILE"}
+    assert set(named) == set(known_names()) - set(secret_files())
     assert load(**named) == load()
 
 

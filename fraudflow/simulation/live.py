@@ -59,7 +59,11 @@ def run(plan: Plan, recording: Recording | None, bootstrap: str | None) -> int:
         label_topic=settings.label_topic,
         paysim_start=settings.paysim_start,
     )
-    sender = Sender(config)
+    try:
+        sender = Sender(config)
+    except DeliveryFailed as error:
+        print(f"simulate: {error}", file=sys.stderr)
+        return 1
     try:
         sender.connect(plan.topic, plan.label_topic)
         if recording is None:

@@ -62,6 +62,7 @@ class Kafka(Server):
     """A real broker. `settings` are added to its server.properties; `{port}` and `{extra}` in them are its ports."""
 
     name = "kafka"
+    java_options: tuple[str, ...] = ()
 
     def __init__(self, settings: Mapping[str, str] | None = None, format_options: tuple[str, ...] = ()) -> None:
         super().__init__()
@@ -119,7 +120,7 @@ class Kafka(Server):
         log4j = f"-Dlog4j2.configurationFile={(self.folder / 'log4j2.properties').as_uri()}"
         # The fast compiler alone: a test broker is up sooner and never lives long enough for the other.
         options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", log4j]
-        return ["java", *options, *arguments], {"CLASSPATH": f"{self._libs}/*"}
+        return ["java", *options, *self.java_options, *arguments], {"CLASSPATH": f"{self._libs}/*"}
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """The broker."""
