@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 STAMP_DEV := .venv/.installed-dev
 
-.PHONY: demo setup test check format lint types bench lock clean
+.PHONY: demo setup test check format lint types bench bench-peers lock clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m fraudflow demo $(ARGS)
@@ -33,6 +33,10 @@ format: $(STAMP_DEV)
 
 bench: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks
+
+# Needs Java with Maven, and an hour: the same topology on other systems, side by side.
+bench-peers: $(STAMP_DEV)
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 $(STAMP): requirements.txt
 	@$(if $(PYTHON),,echo "fraudflow needs Python 3.11 or 3.12, which is not on the PATH: install it from python.org or your system's packages (or: make PYTHON=/path/to/python3.12)" >&2; exit 1)

@@ -59,15 +59,21 @@ class MockKafka:
 
 
 class Kafka(Server):
-    """A real broker. `settings` are added to its server.properties; `{port}` and `{extra}` in them are its ports."""
+    """A real broker. `settings` are added to its server.properties; `{port}` and `{extra}` in them are its ports.
+
+    One that is `lasting`, for a benchmark, has both compilers: it starts more slowly and is fast when it is warm.
+    """
 
     name = "kafka"
     java_options: tuple[str, ...] = ()
 
-    def __init__(self, settings: Mapping[str, str] | None = None, format_options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, format_options: tuple[str, ...] = (), *, lasting: bool = False
+    ) -> None:
         super().__init__()
         self._settings = dict(settings or {})
         self._format_options = format_options
+        self._compilers = () if lasting else ("-XX:TieredStopAtLevel=1",)
         self._libs = Path()
         self.bootstrap = ""
         self.extra_port = 0
@@ -119,8 +125,8 @@ class Kafka(Server):
     def _java(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
         log4j = f"-Dlog4j2.configurationFile={(self.folder / 'log4j2.properties').as_uri()}"
         # The fast compiler alone: a test broker is up sooner and never lives long enough for the other.
-        options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", log4j]
-        return ["java", *options, *self.java_options, *arguments], {"CLASSPATH": f"{self._libs}/*"}
+        options = ["-Xmx512m", *self._compilers, "-XX:+UseSerialGC", log4j, *self.java_options]
+        return ["java", *options, *arguments], {"CLASSPATH": f"{self._libs}/*"}
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """The broker."""
