@@ -81,10 +81,15 @@ class Routing:
     def __init__(self, key_groups: int, shards: int) -> None:
         self.groups = [f"g{number:04d}/{key_groups}" for number in range(key_groups)]
         self.shards = [f"s{number:03d}/{shards}" for number in range(shards)]
+        self._shard_of_group = {group: self.shards[number % shards] for number, group in enumerate(self.groups)}
 
     def group(self, key: str) -> str:
         """The key group of an id."""
         return self.groups[crc32(key.encode()) % len(self.groups)]
+
+    def shard_of_group(self, group: str) -> str:
+        """The shard of a key group of users."""
+        return self._shard_of_group[group]
 
     def shard(self, user_id: str) -> str:
         """The shard of a user: all groups of a shard meet there again."""

@@ -52,7 +52,7 @@ def build(settings: Settings, sources: Sources, sinks: Sinks, start: Start = NOT
         by_entity = steps.by_entity(f"by_{entity.entity}", featured, entity, routing)
         by_entity = steps.with_labels(f"{entity.entity}_labels", by_entity, labels, entity, routing)
         featured = steps.entity_windows(f"{entity.entity}_windows", by_entity, entity, columns)
-    by_shard = steps.by_shard("by_shard", featured, routing)
+    by_shard = steps.by_shard("by_shard", featured, routing, by_user=not others)
 
     changes = steps.changes("changes", op.input("rules_in", flow, sources.rules), parts.changes.read)
     control: KeyedStream[Any] = steps.control("control", changes, routing.shards)

@@ -122,13 +122,34 @@ def entity_windows(step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns
     return op.stateful_batch(step_id, up, lambda state: logic.EntityWindowsLogic(Windows(plan, state), columns))
 
 
-def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing) -> KeyedStream[Featured]:
-    """Batches of all groups at hand merged again, one for each shard: many small ones would cost twice."""
+def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing, *, by_user: bool) -> KeyedStream[Featured]:
+    """Batches of all groups at hand merged again, one for each shard: many small ones would cost twice.
+
+    Those that come `by_user` are merged as they are, as a shard has whole groups of users: no event is looked at.
+    """
 
     def merge(batches: list[tuple[str, Featured]]) -> list[tuple[str, Featured]]:
-        return _merged(batches, lambda item: routing.shard(item[0].user_id))
+        if not by_user:
+            return _merged(batches, lambda item: routing.shard(item[0].user_id))
+        shards: dict[str, list[Featured]] = {}
+        for group, batch in batches:
+            shards.setdefault(routing.shard_of_group(group), []).append(batch)
+        return [(shard, _joined(found)) for shard, found in shards.items()]
 
     return op.flat_map_batch(step_id, up, merge)
+
+
+def _joined(batches: Sequence[Featured]) -> Featured:
+    if len(batches) == 1:
+        return batches[0]
+    marks = chain.from_iterable(batch.marks or [0] * len(batch.items) for batch in batches)
+    return Featured(
+        list(chain.from_iterable(batch.items for batch in batches)),
+        list(chain.from_iterable(batch.rows for batch in batches)),
+        list(marks) if any(batch.marks for batch in batches) else (),
+        sum(batch.repeated for batch in batches),
+        batches[0].columns,  # made in this process, all of them
+    )
 
 
 def _merged(batches: list[tuple[str, Featured]], key: Callable[[tuple[Any, ...]], str]) -> list[tuple[str, Featured]]:

@@ -4,6 +4,7 @@ It runs on the broker's timestamps: what arrived, not what happened when.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ import msgspec
 
 from operators.decisions.decide import DecidedBatch
 from operators.measurements import Point
-from operators.transactions.records import DeadLetter
+from operators.transactions.records import DeadLetter, Transaction
 
 VERSION = 1
 WINDOW = 30  # seconds
@@ -75,18 +76,18 @@ def latency_of(index: int) -> float:
 def partial_of(decided: DecidedBatch) -> Partial:
     """The sums of one batch of decisions."""
     seconds: Partial = {}
-    now = decided.decided_at
-    last, current = -1, Second()
-    for transaction in decided.transactions:
-        arrived = transaction.arrived_at
-        if arrived // 1000 != last:
-            last = arrived // 1000
-            current = seconds.setdefault(last, Second())
-        current.count += 1
-        current.amount += round(transaction.amount * UNITS)
-        current.lag += arrived - transaction.event_time
-        index = bucket(now - arrived)
-        current.latency[index] = current.latency.get(index, 0) + 1
+    for second, transactions in _by_second(decided.transactions).items():
+        arrived = [transaction.arrived_at for transaction in transactions]
+        latency: dict[int, int] = {}
+        for at, count in Counter(arrived).items():  # a batch has few different ones
+            index = bucket(decided.decided_at - at)
+            latency[index] = latency.get(index, 0) + count
+        seconds[second] = Second(
+            count=len(transactions),
+            amount=sum([round(transaction.amount * UNITS) for transaction in transactions]),
+            lag=sum(arrived) - sum([transaction.event_time for transaction in transactions]),
+            latency=latency,
+        )
     for decision in decided.suspicious:
         current = seconds[decision.transaction.arrived_at // 1000]
         current.frauds += 1
@@ -98,6 +99,19 @@ def partial_of(decided: DecidedBatch) -> Partial:
         for (rule, severity), count in decided.hits.items():
             newest.hits[f"{rule}\t{severity}"] = newest.hits.get(f"{rule}\t{severity}", 0) + count
     return seconds
+
+
+def _by_second(transactions: Sequence[Transaction]) -> dict[int, Sequence[Transaction]]:
+    """By the second of their arrival: mostly one, as a batch is what a poll returned."""
+    arrived = [transaction.arrived_at for transaction in transactions]
+    if not arrived:
+        return {}
+    if min(arrived) // 1000 == max(arrived) // 1000:
+        return {arrived[0] // 1000: transactions}
+    seconds: dict[int, list[Transaction]] = {}
+    for transaction in transactions:
+        seconds.setdefault(transaction.arrived_at // 1000, []).append(transaction)
+    return {**seconds}
 
 
 def partial_of_dead_letters(letters: Sequence[DeadLetter]) -> Partial:
