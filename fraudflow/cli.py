@@ -9,6 +9,7 @@ from fraudflow import rules, topics
 from fraudflow.demo.command import demo
 from fraudflow.evaluation.command import evaluate
 from fraudflow.simulation.command import simulate
+from fraudflow.topology import topology
 
 app = typer.Typer(
     name="python -m fraudflow",
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(simulate)
 app.command()(evaluate)
+app.command()(topology)
 app.add_typer(topics.app, name="topics")
 app.add_typer(rules.app, name="rules")
 
