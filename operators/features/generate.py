@@ -220,21 +220,24 @@ def _bound(kind: str, length: int) -> str:
 
 
 def _heads(layout: Layout) -> list[str]:
-    """Move where each window begins, for the latest event: a step or two, else a search."""
+    """Move where each window begins, for the latest event: past the event before, or a step or two, else a search."""
     size = layout.size
     lines = []
     for window, slot in layout.head_slots.items():
         lines += [
-            f"h{slot} = a[{slot}]",
             f"b{slot} = {_bound(window.kind, window.length)}",
-            f"if a[h{slot} + {size}] <= b{slot}:",
-            f"    stop = h{slot} + {STEPS * size}",
-            f"    h{slot} += {size}",
-            f"    while a[h{slot} + {size}] <= b{slot}:",
+            f"if last <= b{slot}:",  # alone in the window, as most often in short ones: the log need not be read
+            f"    a[{slot}] = h{slot} = o",
+            "else:",
+            f"    h{slot} = a[{slot}]",
+            f"    if a[h{slot} + {size}] <= b{slot}:",
+            f"        stop = h{slot} + {STEPS * size}",
             f"        h{slot} += {size}",
-            f"        if h{slot} > stop:",
-            f"            h{slot} = head(a, b{slot})",
-            "            break",
-            f"    a[{slot}] = h{slot}",
+            f"        while a[h{slot} + {size}] <= b{slot}:",
+            f"            h{slot} += {size}",
+            f"            if h{slot} > stop:",
+            f"                h{slot} = head(a, b{slot})",
+            "                break",
+            f"        a[{slot}] = h{slot}",
         ]
     return lines
