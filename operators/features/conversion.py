@@ -8,7 +8,7 @@ from typing import Any
 from operators.features.layout import (
     DROPPED,
     FIXED_SLOTS,
-    SQUARE_BITS,
+    SQUARES,
     Column,
     Layout,
     Log,
@@ -17,9 +17,13 @@ from operators.features.layout import (
     decode,
     log_of,
     own_column,
+    square_part,
 )
 from operators.features.logs import Logs
 from operators.features.names import AMOUNTS
+
+FORMER_LOW, FORMER_HIGH, FORMER_BITS = "low", "high", 43
+"""How squares were kept: in two columns of sums, the lowest bits in the first."""
 
 
 class Conversion:
@@ -33,9 +37,9 @@ class Conversion:
         self.columns = {name: k for k, name in enumerate(header["columns"], 1)}
         self.size = 1 + len(self.columns)
         self.extremes = {tuple(extreme): slot for slot, extreme in enumerate(header["extremes"], FIXED_SLOTS)}
-        squares = [str(column) for column in self.layout.columns if column.content == "low"]
+        squares = [column for column in self.layout.columns if column.content in SQUARES]
         # Totals of all time must be of the same events: where a new one starts now, all start from the log.
-        self.totals: bool = header["ever"] and self.layout.ever and all(name in self.columns for name in squares)
+        self.totals: bool = header["ever"] and self.layout.ever and all(map(self._is_stored, squares))
 
     def __call__(self, old: Log) -> Log:
         """The new log. The old one is left as it is."""
@@ -78,7 +82,13 @@ class Conversion:
         """Whether the old logs tell what the column would hold."""
         own = column._replace(kind="own")
         amount = column.field == "amount"  # its sums are always there, and all else can be made of them
-        return amount or str(column) in self.columns or (column.kind != "own" and str(own) in self.columns)
+        return amount or self._is_stored(column) or (column.kind != "own" and str(own) in self.columns)
+
+    def _is_stored(self, column: Column) -> bool:
+        """Whether the old logs have what the column holds, up to the first record too."""
+        return str(column) in self.columns or (
+            column.content in SQUARES and str(Column("sum", FORMER_HIGH, column.field)) in self.columns
+        )
 
     def _entries(self, column: Column, times: Sequence[int], stored: Callable[[Column], list[int] | None]) -> list[int]:
         """The column for every record, the first one too, which is no event."""
@@ -87,6 +97,11 @@ class Conversion:
             if column.kind == "sum" and not self.totals:
                 return [entry - entries[0] for entry in entries]
             return entries
+        low, high = (stored(Column("sum", content, column.field)) for content in (FORMER_LOW, FORMER_HIGH))
+        if column.content in SQUARES and low and high:
+            squares = [a + (b << FORMER_BITS) for a, b in zip(low, high, strict=True)]
+            begin = 0 if self.totals else squares[0]
+            return [square_part(column.content, square - begin) for square in squares]
         nothing = [0] * len(times)
         if column.kind == "own":
             values = self._values(column.field, stored) if column.content == "value" else None
@@ -122,8 +137,6 @@ def _part(content: str, value: int) -> int:
     match content:
         case "known":
             return 1
-        case "low":
-            return units * units & ((1 << SQUARE_BITS) - 1)
-        case "high":
-            return units * units >> SQUARE_BITS
-    return units
+        case "amount":
+            return units
+    return square_part(content, units * units)

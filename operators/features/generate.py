@@ -175,8 +175,9 @@ def _entered(layout: Layout) -> list[str]:
             contents = {
                 "amount": number,
                 "known": f"0 if u_{column.field} is None else 1",
-                "low": f"(s_{column.field} := {number} * {number}) & {(1 << SQUARE_BITS) - 1}",
-                "high": f"s_{column.field} >> {SQUARE_BITS}",
+                "square_low": f"(s_{column.field} := {number} * {number}) & {(1 << SQUARE_BITS) - 1}",
+                "square_middle": f"s_{column.field} >> {SQUARE_BITS} & {(1 << SQUARE_BITS) - 1}",
+                "square_high": f"s_{column.field} >> {2 * SQUARE_BITS}",
                 "value": f"code_of({number})" if AMOUNTS.get(column.field) else f"{number} + 1",
             }
             lines.append(f"w{k} = {contents[column.content]}")

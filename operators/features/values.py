@@ -2,7 +2,7 @@
 
 from operators.features.aggregates import UNIT
 from operators.features.busy import BUSY_FROM
-from operators.features.layout import DROPPED, PLACE, SQUARE_BITS, Column, Found, Layout, own_column
+from operators.features.layout import DROPPED, PLACE, SQUARE_BITS, SQUARES, Column, Found, Layout, own_column
 from operators.features.names import AMOUNTS, TEXTS, Feature
 
 
@@ -115,7 +115,8 @@ class Values:
         total = self.difference(feature, "amount")
         if feature.aggregate == "std":
             # The sample standard deviation (divisor n - 1), from exact sums.
-            squares = f"{self.difference(feature, 'low')} + ({self.difference(feature, 'high')} << {SQUARE_BITS})"
+            low, middle, high = (self.difference(feature, content) for content in SQUARES)
+            squares = f"{low} + ({middle} + ({high} << {SQUARE_BITS}) << {SQUARE_BITS})"
             variance = f"({known} * ({squares}) - {total} * {total}) / ({known} * ({known} - 1))"
             return f"(sqrt({variance}) / {UNIT} if {known} > 1 else None)"
         if AMOUNTS[field] or feature.before:
