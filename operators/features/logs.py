@@ -14,6 +14,8 @@ from operators.features.texts import Texts
 
 SPARE: Final = 4
 """Events that a log may hold beyond one and a half times what it needs, before it is trimmed."""
+SHORT_LOG: Final = 64
+"""Times of so many events are copied out of the log before a bisection: a third of what looking into it costs."""
 BUSY_LOG: Final = 128
 """A log of more events is wide: one that grew further would cost too much at once to be made wide."""
 MOST_KEPT: Final = 1 << 19
@@ -54,11 +56,13 @@ class Logs:
         self.started: dict[str, int] = {}
         self._kept_time = plan.span + plan.furthest_back
         self._retention = max(plan.retention, 60_000)
-        first, size = layout.first, layout.size
-        heads = layout.head_slots.values()
+        self._kept_last, self._furthest_back = plan.last, plan.furthest_back
+        self._first, self._size = first, size = layout.first, layout.size
+        self._short = first + size * (1 + SHORT_LOG)
+        self._heads, self._found = tuple(layout.head_slots.values()), tuple(layout.found_slots.values())
         trim_at = first + size * (1 + SPARE)
         self._blank = array("I", [trim_at] + [0] * (first - 1 + size))
-        for slot in heads:
+        for slot in self._heads:
             self._blank[slot] = first
 
     def all(self) -> Iterator[tuple[Key, Log]]:
@@ -143,7 +147,9 @@ class Logs:
 
     def head(self, log: Log, at: int) -> int:
         """The place of the last event up to the time; the first record's where there is none."""
-        first, size = self.layout.first, self.layout.size
+        first, size = self._first, self._size
+        if len(log) <= self._short:
+            return first + size * bisect_right(log[first + size :: size], at)
         return first + size * bisect_right(range(first + size, len(log), size), at, key=log.__getitem__)
 
     def repeated(self, key: Key, log: Log, at: int, *hashes: int) -> int:
@@ -241,17 +247,21 @@ class Logs:
 
     def trim(self, key: Key, log: Log) -> Log:
         """Drop what no event can ask for that is not too late. Returns the key's log, which may be another one."""
-        layout, first, size = self.layout, self.layout.first, self.layout.size
+        first, size = self._first, self._size
         last = self._last_dropped(log)
         by = last - first
         if by > 0:
-            self._remember(key, log, last)
-            for part in self.busy.get(key, {}).values():
-                part.trimmed(by, first)
-            for slot in layout.head_slots.values():
-                log[slot] = max(log[slot] - by, first)
-            for slot in layout.found_slots.values():
-                log[slot] = max(log[slot] - by, 0) if log[slot] > last else 0
+            if self.layout.ever:
+                self._remember(key, log, last)
+            if key in self.busy:
+                for part in self.busy[key].values():
+                    part.trimmed(by, first)
+            for slot in self._heads:
+                head = log[slot]
+                log[slot] = head - by if head > last else first
+            for slot in self._found:
+                found = log[slot]
+                log[slot] = found - by if found > last else 0
             del log[first:last]
         events = (len(log) - first) // size - 1
         if events > BUSY_LOG and log.typecode == "I":
@@ -260,11 +270,11 @@ class Logs:
         return log
 
     def _last_dropped(self, log: Log) -> int:
-        first, size, plan = self.layout.first, self.layout.size, self.layout.plan
+        first, size = self._first, self._size
         latest = log[-size]
         last = self.head(log, latest - self._kept_time)
-        if plan.last:
-            last = min(last, self.head(log, latest - plan.furthest_back - 1) - plan.last * size)
+        if self._kept_last:
+            last = min(last, self.head(log, latest - self._furthest_back - 1) - self._kept_last * size)
         events = (len(log) - last) // size - 1
         if events > MOST_KEPT:
             self.cut += events - MOST_KEPT // 2
@@ -274,8 +284,6 @@ class Logs:
     def _remember(self, key: Key, log: Log, last: int) -> None:
         """The events up to `last` go: what features of all time need of them stays."""
         layout = self.layout
-        if not layout.ever:
-            return
         log[DROPPED] += (last - layout.first) // layout.size
 
         def values(k: int) -> set[int]:
