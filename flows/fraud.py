@@ -14,7 +14,7 @@ from connectors.drain import Drain
 from connectors.kafka import KafkaUnavailable, TopicProblem
 from connectors.kafka_source import part_names
 from connectors.recovery import RecoveryRefused, check, lock, recovery_of
-from flows import encoding, steps
+from flows import collector, encoding, steps
 from flows.ends import Sinks, Sources, kafka_ends, kafka_start
 from flows.exchange import Routing
 from flows.parts import Parts
@@ -116,6 +116,7 @@ def get_flow() -> Dataflow:
         print(f"fraudflow cannot start: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     drain.install()
+    collector.settle()
     log.info("%s", ready(settings, recovery))
     return flow
 
