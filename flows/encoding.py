@@ -7,8 +7,10 @@ from connectors.kafka_sink import Record
 from operators.decisions import alerts
 from operators.decisions.cooldown import Alert
 from operators.measurements import Point
+from operators.model.control import Control
+from operators.model.events import ModelEvent
 from operators.model.scoring import Weights
-from operators.model.training import ModelEvent
+from operators.model.versions import given_up, version_key
 from operators.rules import RuleEvent
 from operators.transactions.records import DeadLetter
 
@@ -55,9 +57,16 @@ def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
     return [(name, text.encode(errors="replace")) for name, text in headers.items()]
 
 
-def model_records(weights: Weights) -> list[Record]:
-    """Of `fraud-models`, keyed by the model's name so that compaction keeps the newest."""
-    return [Record(weights.name.encode(), weights.to_json())]
+def model_records(published: Weights | Control) -> list[Record]:
+    """Of `fraud-models`. Weights are there under the model's name, so that compaction keeps the newest, and as a kept
+    version, in place of those that are given up for it. A command to roll back brings its weights under the name."""
+    if isinstance(published, Control):
+        brought = published.weights if published.action == "rollback" else None
+        again = [Record(brought.name.encode(), brought.to_json())] if brought else []
+        return [Record(published.key.encode(), published.to_json()), *again]
+    name, record = published.name, published.to_json()
+    gone = [Record(version_key(name, version).encode(), None) for version in given_up(published.version)]
+    return [*gone, Record(version_key(name, published.version).encode(), record), Record(name.encode(), record)]
 
 
 def event_records(event: ModelEvent | RuleEvent) -> list[Record]:

@@ -21,9 +21,10 @@ from flows.parts import Parts
 from flows.settings import Settings, SettingsError
 from operators.decisions.decide import NOTHING
 from operators.features.names import ENTITIES
+from operators.model.control import Control
+from operators.model.events import ModelEvent
 from operators.model.scoring import Weights
 from operators.model.specification import ModelError
-from operators.model.training import ModelEvent
 from operators.rules import RuleError, Start
 
 log = logging.getLogger(__name__)
@@ -57,9 +58,9 @@ def build(settings: Settings, sources: Sources, sinks: Sinks, start: Start = NOT
     changes = steps.changes("changes", op.input("rules_in", flow, sources.rules), parts.changes.read)
     control: KeyedStream[Any] = steps.control("control", changes, routing.shards)
     if parts.model:
-        published = op.input("models_in", flow, sources.models)
-        weights_in_force = steps.control_weights("control_weights", published, routing.shards, parts.model.name)
-        control = op.merge("all_control", control, weights_in_force)
+        published = steps.published("published", op.input("models_in", flow, sources.models))
+        models_in_force = steps.control_models("control_weights", published, routing.shards)
+        control = op.merge("all_control", control, models_in_force)
     decided = steps.decide("decide", by_shard, control, parts.decider, columns)
 
     alerts = steps.alert_policy("alert_policy", decided)
@@ -80,9 +81,9 @@ def build(settings: Settings, sources: Sources, sinks: Sinks, start: Start = NOT
     if parts.model:
         labels_by_shard = steps.labels_by_shard("labels_by_shard", labels, routing)
         examples = steps.label_join("label_join", decided, labels_by_shard, parts.label_join)
-        trained = steps.train("train", examples, parts.model.name, parts.trainer)
-        weights = steps.only("weights", trained, Weights)
-        op.output("models_out", op.map_value("model_records", weights, encoding.model_records), sinks.models)
+        trained = steps.train("train", examples, published, parts.model.name, parts.contest)
+        models = steps.only("weights", trained, Weights, Control)
+        op.output("models_out", op.map_value("model_records", models, encoding.model_records), sinks.models)
         events = op.merge("all_events", events, steps.only("model_events", trained, ModelEvent))
         points = op.merge("all_points", points, steps.points_of("model_points", trained))
 

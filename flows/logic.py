@@ -17,15 +17,17 @@ from operators.decisions.statistics import LiveStatistics, Partial
 from operators.features.marks import joined
 from operators.features.windows import Labelled, Windows
 from operators.measurements import Point
+from operators.model.contest import Contest
+from operators.model.control import Control
+from operators.model.events import ModelEvent
 from operators.model.join import Decided, Example, LabelJoin
 from operators.model.scoring import Weights
-from operators.model.training import ModelEvent, Trainer
 from operators.rules import Changes
 from operators.transactions.records import Label
 
 log = logging.getLogger(__name__)
 
-Trained = Weights | ModelEvent | Point
+Trained = Weights | Control | ModelEvent | Point
 RETAIN = StatefulBatchLogic.RETAIN
 
 WITHOUT_EFFECT = Counter(
@@ -93,18 +95,20 @@ def enter_labels(windows: Windows, values: Iterable[Any]) -> None:
             windows.labels([Labelled.of(label, windows.plan) for label in value])
 
 
-class DecideLogic(StatefulBatchLogic["Featured | Weights | Changes", DecidedBatch, bytes]):
+class DecideLogic(StatefulBatchLogic["Featured | Weights | Control | Changes", DecidedBatch, bytes]):
     def __init__(self, decider: Decider, state: bytes | None, columns: int) -> None:
         self.decider = decider
         self.columns = columns
         if state:
             decider.restore(state)
 
-    def on_batch(self, values: list[Featured | Weights | Changes]) -> tuple[list[DecidedBatch], bool]:
+    def on_batch(self, values: list[Featured | Weights | Control | Changes]) -> tuple[list[DecidedBatch], bool]:
         decided = []
         for value in values:
             if isinstance(value, Weights):
                 self.decider.use(value)
+            elif isinstance(value, Control):
+                self.decider.obey(value)
             elif isinstance(value, Changes):
                 self.decider.change(value)
             else:
@@ -186,19 +190,25 @@ class LabelJoinLogic(StatefulBatchLogic["DecidedBatch | list[Label]", "list[Exam
         return self.join.snapshot()
 
 
-class TrainLogic(StatefulBatchLogic["list[Example]", Trained, bytes]):
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+class TrainLogic(StatefulBatchLogic["list[Example] | Weights | Control", Trained, bytes]):
+    def __init__(self, contest: Contest) -> None:
+        self.contest = contest
 
-    def on_batch(self, values: list[list[Example]]) -> tuple[list[Trained], bool]:
-        examples = [example for value in values for example in value]
-        return list(self.trainer.learn(examples, now_ms())), RETAIN
+    def on_batch(self, values: list[list[Example] | Weights | Control]) -> tuple[list[Trained], bool]:
+        out: list[Trained] = []
+        for value in values:
+            if isinstance(value, Control):
+                out += self.contest.obey(value, now_ms())
+            elif isinstance(value, Weights):
+                self.contest.heard(value)
+        out += self.contest.learn([one for value in values if isinstance(value, list) for one in value], now_ms())
+        return out, RETAIN
 
     def on_eof(self) -> tuple[list[Trained], bool]:
-        return list(self.trainer.flush(now_ms())), RETAIN
+        return list(self.contest.flush(now_ms())), RETAIN
 
     def snapshot(self) -> bytes:
-        return self.trainer.snapshot()
+        return self.contest.snapshot()
 
 
 def check_columns(featured: Featured, columns: int) -> None:

@@ -7,10 +7,10 @@ from flows.settings import Settings
 from operators.decisions.decide import Decider, Thresholds
 from operators.expressions import UnknownName
 from operators.features.plan import Plan
+from operators.model.contest import Contest
 from operators.model.encoding import Encoder
 from operators.model.join import LabelJoin
 from operators.model.specification import ModelError, load_model
-from operators.model.training import Trainer
 from operators.rules import ChangeReader, Start, known_name, load_rules
 from operators.transactions.decoding import Decoder
 from operators.transactions.formats import Limits
@@ -45,17 +45,23 @@ class Parts:
     def decider(self) -> Decider:
         """Of one shard."""
         thresholds = Thresholds(self.settings.review_threshold, self.settings.block_threshold)
-        return Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start, self.plan.columns)
+        columns, models = self.plan.columns, self.model_names
+        return Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start, columns, models)
 
     def label_join(self, state: bytes | None) -> LabelJoin:
         """Of one shard, with its share of the room."""
         room = max(1, self.settings.max_pending_labels // self.settings.shards)
         return LabelJoin(maturity=self.settings.label_maturity, max_pending=room, snapshot=state)
 
-    def trainer(self, state: bytes | None) -> Trainer:
-        """The one of the flow."""
+    @property
+    def model_names(self) -> list[str]:
+        """The champion of `model.toml` first."""
+        return [self.model.name] if self.model else []
+
+    def contest(self, state: bytes | None) -> Contest:
+        """The one of the flow, where all models learn."""
         assert self.model is not None, "without a model there is no step that trains"
-        return Trainer(self.model, state, review_threshold=self.settings.review_threshold)
+        return Contest([self.model], state, review_threshold=self.settings.review_threshold)
 
 
 def limits(settings: Settings) -> Limits:

@@ -23,9 +23,10 @@ from operators.decisions.statistics import LiveStatistics, Partial, partial_of, 
 from operators.features.plan import EntityPlan
 from operators.features.windows import Windows
 from operators.measurements import Point
+from operators.model.contest import Contest
+from operators.model.control import Control, Refused, newest_of_each, read_models
 from operators.model.join import Example, LabelJoin
-from operators.model.scoring import Weights, WeightsError
-from operators.model.training import Trainer
+from operators.model.scoring import Weights
 from operators.rules import Changes, RuleEvent
 from operators.transactions.decoding import Decoded
 from operators.transactions.records import DeadLetter, Label
@@ -188,23 +189,26 @@ def control(step_id: str, up: Stream[Changes], shards: Sequence[str]) -> KeyedSt
     return op.flat_map_batch(step_id, up, broadcast)
 
 
-def control_weights(step_id: str, up: Stream[RawBatch], shards: Sequence[str], model: str) -> KeyedStream[Weights]:
-    """The model's weights to every shard: the newest of a batch is enough."""
+def published(step_id: str, up: Stream[RawBatch]) -> Stream[Weights | Control]:
+    """Weights and commands, checked: once each, in the one worker that reads their partition."""
 
-    def broadcast(batches: list[RawBatch]) -> list[tuple[str, Weights]]:
-        weights = [weights for batch in batches for weights in _readable(batch) if weights.name == model]
-        return [(shard, weights[-1]) for shard in shards] if weights else []
+    def read(batches: list[RawBatch]) -> list[Weights | Control]:
+        found: list[Weights | Control] = []
+        for one in (one for batch in batches for one in read_models(batch)):
+            if isinstance(one, Refused):
+                log.error("%s", one)
+            else:
+                found.append(one)
+        return newest_of_each(found)
 
-    return op.flat_map_batch(step_id, up, broadcast)
+    return op.flat_map_batch(step_id, up, read)
 
 
-def _readable(batch: RawBatch) -> Iterable[Weights]:
-    for offset, value in zip(batch.offsets, batch.values, strict=True):
-        try:
-            if value:
-                yield Weights.from_json(value)
-        except WeightsError as error:
-            log.error("%s[%d] offset %d is passed over: %s", batch.topic, batch.partition, offset, error)
+def control_models(
+    step_id: str, up: Stream[Weights | Control], shards: Sequence[str]
+) -> KeyedStream[Weights | Control]:
+    """All of them to every shard."""
+    return op.flat_map_batch(step_id, up, lambda found: [(shard, one) for one in found for shard in shards])
 
 
 def rule_events(step_id: str, up: Stream[Changes]) -> KeyedStream[RuleEvent]:
@@ -273,16 +277,23 @@ def label_join(
 
 
 def train(
-    step_id: str, up: KeyedStream[list[Example]], model: str, make: Callable[[bytes | None], Trainer]
+    step_id: str,
+    up: KeyedStream[list[Example]],
+    published: Stream[Weights | Control],
+    model: str,
+    make: Callable[[bytes | None], Contest],
 ) -> KeyedStream[Trained]:
-    """The one place where the model learns: matured examples of all shards; weights, events and points come out."""
-    keyed = op.flat_map_batch(f"{step_id}_by_model", up, lambda items: [(model, examples) for _, examples in items])
-    return op.stateful_batch(step_id, keyed, lambda state: logic.TrainLogic(make(state)))
+    """The one place where models learn: matured examples of all shards; weights, events and points come out."""
+
+    examples = op.flat_map_batch(f"{step_id}_by_model", up, lambda items: [(model, found) for _, found in items])
+    control = op.flat_map_batch(f"{step_id}_control", published, lambda found: [(model, one) for one in found])
+    both: KeyedStream[Any] = op.merge(f"{step_id}_and_control", examples, control)
+    return op.stateful_batch(step_id, both, lambda state: logic.TrainLogic(make(state)))
 
 
-def only(step_id: str, up: KeyedStream[Trained], kind: type[Item]) -> KeyedStream[Item]:
-    """The outputs of `train` of one kind."""
-    return op.flat_map_batch(step_id, up, lambda items: [(key, item) for key, item in items if isinstance(item, kind)])
+def only(step_id: str, up: KeyedStream[Trained], *kinds: type[Any]) -> KeyedStream[Any]:
+    """The outputs of `train` of these kinds."""
+    return op.flat_map_batch(step_id, up, lambda items: [(key, item) for key, item in items if isinstance(item, kinds)])
 
 
 def points_of(step_id: str, up: KeyedStream[Trained]) -> KeyedStream[list[Point]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fraudflow import rules, topics
+from fraudflow import models, rules, topics
 from fraudflow.demo.command import demo
 from fraudflow.evaluation.command import evaluate
 from fraudflow.simulation.command import simulate
@@ -26,6 +26,7 @@ app.command()(evaluate)
 app.command()(topology)
 app.add_typer(topics.app, name="topics")
 app.add_typer(rules.app, name="rules")
+app.add_typer(models.app, name="model")
 
 
 @app.command()

@@ -94,6 +94,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             "fraud_rate": float,
         },
     ),
+    # What happened to a model but for its publications: drift, freezing, rolling back, promotion (`ModelEvent`).
+    "model_event": Measurement(("model", "event"), {"version": int, "message": str, "by": str}),
     # The detectors' statistic each time the trainer publishes; `drift` is 1 where one was found. `psi:<feature>` and
     # `ks:<feature>`, once a window of examples: the distance of each feature, and of `score`, from its reference.
     "model_drift": Measurement(("model", "detector"), {"value": float, "drift": int, "examples": int}),

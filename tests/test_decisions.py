@@ -63,7 +63,7 @@ WEIGHTS = Weights("m", 7, TrainedOn(100, 3), -2.0, {"amount": 0.01, "home": -1.0
 def decider(weights=None, rules=RULES, model=MODEL):
     plan = Plan.of(("amount", "country"), allowed_lateness=0)
     encoder = Encoder(parse_model(model), plan) if model else None
-    made = Decider(parse_rules(rules), plan.name, encoder, Thresholds(0.5, 0.9))
+    made = Decider(parse_rules(rules), plan.name, encoder, Thresholds(0.5, 0.9), models=["m"])
     if weights:
         made.use(weights)
     return made
@@ -182,8 +182,14 @@ def test_an_alert_tells_what_was_not_complete_of_what_made_it():
     when = "count_2h > 100"
     message = "{count_1h}"
     """
+    specification = parse_model(model)
     made = Decider(
-        parse_rules(rules), plan.name, Encoder(parse_model(model), plan), Thresholds(0.5, 0.9), columns=plan.columns
+        parse_rules(rules),
+        plan.name,
+        Encoder(specification, plan),
+        Thresholds(0.5, 0.9),
+        columns=plan.columns,
+        models=[specification.name],
     )
     rows = [tuple({"count_1h": 4, "count_2h": 5, "count_9h": 6, "sum_amount_1d": 7.0}[name] for name in plan.columns)]
     everything = [2 * (2 ** len(plan.columns) - 1)]

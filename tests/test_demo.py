@@ -46,6 +46,9 @@ class Message:
     def value(self) -> bytes:
         return self._value
 
+    def key(self) -> bytes | None:
+        return None
+
     def headers(self) -> list[tuple[str, bytes]]:
         return self._headers
 

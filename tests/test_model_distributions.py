@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from operators.measurements import MEASUREMENTS, Point
 from operators.model.distributions import Distributions, DistributionsState, Shift, ks, psi
+from operators.model.events import ModelEvent
 from operators.model.join import Example
 from operators.model.specification import ModelError, Specification, load_model, parse_model
-from operators.model.training import ModelEvent, Trainer
+from operators.model.training import Trainer
 
 WINDOW = 1_000
 SPECIFICATION = f"""

@@ -37,7 +37,9 @@ class Live:
         model = load_model("model.toml")
         plan = Plan.of(model.names, allowed_lateness=60_000)
         self.windows = [Windows(entity) for entity in plan.entities]
-        self.decider = Decider(parse_rules(""), plan.name, Encoder(model, plan), Thresholds(0.5, 0.9))
+        self.decider = Decider(
+            parse_rules(""), plan.name, Encoder(model, plan), Thresholds(0.5, 0.9), models=[model.name]
+        )
         self.join = LabelJoin(maturity=24 * HOUR)
         self.trainer = Trainer(model)
         self.published: list[int] = []

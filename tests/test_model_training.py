@@ -8,11 +8,12 @@ from random import Random
 import pytest
 
 from operators.measurements import MEASUREMENTS, Point
+from operators.model.events import ModelEvent
 from operators.model.join import Example
 from operators.model.scoring import Scorer, Weights
 from operators.model.specification import Specification, parse_model
 from operators.model.state import StateError
-from operators.model.training import ModelEvent, Output, Trainer
+from operators.model.training import Output, Trainer
 
 
 def specification(

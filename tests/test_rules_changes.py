@@ -269,7 +269,7 @@ def test_a_list_is_asked_at_the_transactions_own_time():
 
 
 def decider(start=Start()):  # noqa: B008
-    return Decider(BASE_RULES, PLAN.name, None, Thresholds(0.5, 0.9), start)
+    return Decider(BASE_RULES, PLAN.name, None, Thresholds(0.5, 0.9), start, models=["m"])
 
 
 def test_the_deciders_state_holds_weights_rules_and_lists():
@@ -298,7 +298,7 @@ def test_an_old_state_of_the_decider_is_read_and_a_newer_one_refused():
     assert after.weights == weights
     after.restore(b"")
     assert ids(after.in_force) == [("big", 1), ("velocity", 1)]
-    with pytest.raises(ValueError, match="has format 9, this program reads 2"):
+    with pytest.raises(ValueError, match="has format 9, this program reads 3"):
         after.restore(b"\x93\x09\xa0\xa0")
 
 

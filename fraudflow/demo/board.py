@@ -9,7 +9,7 @@ import orjson
 from confluent_kafka import Message
 
 from flows.settings import Settings
-from fraudflow.demo.records import Alert, Measured, header, read_alert, read_measured
+from fraudflow.demo.records import Alert, Measured, header, is_newest, read_alert, read_measured
 from fraudflow.demo.topics import Topics
 
 LATENCIES = 20  # seconds for which an alert's latency counts
@@ -47,7 +47,7 @@ class Board:
                 self.dead[header(message, "reason")] += 1
             elif topic == settings.stats_topic:
                 self._measured(read_measured(message))
-            elif topic == settings.model_topic and message.value():
+            elif topic == settings.model_topic and is_newest(message):
                 self.model_version = orjson.loads(message.value() or b"{}").get("version")
             elif topic == settings.model_event_topic:
                 self._event(orjson.loads(message.value() or b"{}"))

@@ -7,7 +7,7 @@ import orjson
 from confluent_kafka import Message
 
 from flows.settings import Settings
-from fraudflow.demo.records import Alert, Measured, header, read_alert, read_measured
+from fraudflow.demo.records import Alert, Measured, header, is_newest, read_alert, read_measured
 from fraudflow.demo.topics import Topics
 from fraudflow.simulation.stream import SOURCE
 
@@ -65,7 +65,7 @@ class Outcome:
         elif topic == settings.model_event_topic:
             event = orjson.loads(message.value() or b"{}")
             self.events.append(Event(event.get("event", ""), event.get("at", ""), event.get("message") or ""))
-        elif topic == settings.model_topic and message.value():
+        elif topic == settings.model_topic and is_newest(message):
             self.model = orjson.loads(message.value() or b"{}")
 
     @property

@@ -47,6 +47,12 @@ class Measured(NamedTuple):
     time: int
 
 
+def is_newest(message: Message) -> bool:
+    """Whether a message of the models' topic holds a model's newest weights: no kept version, no command."""
+    key = message.key() or b""
+    return bool(message.value()) and b"@" not in key and b"/" not in key
+
+
 def read_alert(message: Message) -> Alert:
     record = orjson.loads(message.value() or b"")
     transaction = record["transaction"]

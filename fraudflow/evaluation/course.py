@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from operators.model.events import ModelEvent
 from operators.model.scoring import Weights
-from operators.model.training import ModelEvent, Output
+from operators.model.training import Output
 
 MOST = 400
 

@@ -46,7 +46,8 @@ class Replay:
             model = structs.replace(model, publish=publish)
         plan = Plan.of((*rules.names, *(model.names if model else ())), allowed_lateness=allowed_lateness)
         self.windows = [Windows(entity) for entity in plan.entities]
-        self.decider = Decider(rules, plan.name, Encoder(model, plan) if model else None, thresholds)
+        names = [model.name] if model else []
+        self.decider = Decider(rules, plan.name, Encoder(model, plan) if model else None, thresholds, models=names)
         self.label_delay = label_delay
         self.judged = Judged()
         self.course = Course()

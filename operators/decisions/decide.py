@@ -7,13 +7,15 @@ import msgspec
 
 from operators.expressions import Namespace
 from operators.features.marks import LATE, count_late, warming_up
+from operators.model.control import Control
 from operators.model.encoding import Encoder
-from operators.model.scoring import Reason, Scorer, Weights
+from operators.model.in_force import ModelsInForce, ModelsState
+from operators.model.scoring import Reason, Weights
 from operators.rules import SEVERITIES, Changes, CompiledRules, RuleSet, RulesInForce, Severity, Start, render
 from operators.rules.in_force import State as RulesState
 from operators.transactions.records import Transaction
 
-VERSION = 2
+VERSION = 3
 NOTHING = Start()
 Row = tuple[Any, ...]
 Verdict = Literal["allow", "review", "block"]
@@ -92,7 +94,8 @@ class DecidedBatch(NamedTuple):
 
 
 class Decider:
-    """Rules and scorer of one shard. Its state is what changed in the rules and lists, and the newest weights."""
+    """Rules and models of one shard, those of `models` by name. Its state is what changed in the rules and lists, the
+    weights in force, and the commands that hold."""
 
     def __init__(
         self,
@@ -102,13 +105,13 @@ class Decider:
         thresholds: Thresholds,
         start: Start = NOTHING,
         columns: Sequence[str] = (),
+        models: Sequence[str] = (),
     ) -> None:
         self.columns = columns
         self.in_force = RulesInForce(rules, namespace, start)
         self.encoder = encoder
         self.thresholds = thresholds
-        self.weights: Weights | None = None
-        self.scorer = Scorer(None)
+        self.models = ModelsInForce(models)
 
     @property
     def rules(self) -> CompiledRules:
@@ -119,11 +122,18 @@ class Decider:
         """Decide by the changed rules and lists from now on."""
         self.in_force.apply(changes)
 
+    @property
+    def weights(self) -> Weights | None:
+        """The weights that decide."""
+        return self.models.weights
+
     def use(self, weights: Weights) -> None:
-        """Score with these weights from now on; the last ones given are in force, whatever their version (a rollback
-        is an older version published again)."""
-        self.weights = weights
-        self.scorer = Scorer(weights)
+        """Score with these weights from now on; the last ones given are in force, whatever their version."""
+        self.models.use(weights)
+
+    def obey(self, control: Control) -> None:
+        """Freeze, roll back, promote, rules only: in force from now on."""
+        self.models.obey(control)
 
     def decide(
         self,
@@ -136,7 +146,7 @@ class Decider:
         """Judge a batch: `rows` are the features of each transaction, `now` is the wall clock in milliseconds, `marks`
         what is told of each row beside its values (none where there is nothing to tell)."""
         inputs: Sequence[dict[str, float]] = self.encoder.encode(transactions, rows) if self.encoder else []
-        scores = self.scorer.scores(inputs) if self.encoder else [None] * len(transactions)
+        scores = self.models.scorer.scores(inputs) if self.encoder else [None] * len(transactions)
         fired: dict[int, list[int]] = {}
         counts: dict[tuple[str, str], int] = {}
         in_force = self.rules
@@ -146,7 +156,8 @@ class Decider:
             if rule.mode == "active":
                 fired.setdefault(index, []).append(number)
         least = self.thresholds.review
-        for index, score in enumerate(scores):
+        scored = bool(self.encoder) and not self.models.rules_only
+        for index, score in enumerate(scores if scored else ()):
             if score is not None and score >= least:
                 fired.setdefault(index, [])
         suspicious = []
@@ -154,8 +165,8 @@ class Decider:
             mark = marks[index] if marks else 0
             filling = warming_up(mark, self.columns)
             hits = [self._hit(number, transactions[index], rows[index], filling) for number in fired[index]]
-            scored = (scores[index], inputs[index]) if self.encoder else (None, {})
-            decision = self._judge(transactions[index], hits, *scored, now)
+            score, model_input = (scores[index], inputs[index]) if scored else (None, {})
+            decision = self._judge(transactions[index], hits, score, model_input, now)
             suspicious.append(self._marked(decision, mark, filling) if mark else decision)
         return DecidedBatch(transactions, inputs, scores, suspicious, counts, now, count_late(marks), repeated)
 
@@ -175,7 +186,7 @@ class Decider:
             by_score=by_score,
             model=Model(weights.name, weights.version, weights.bias) if weights else None,
             hits=hits,
-            reasons=self.scorer.reasons(model_input) if weights else [],
+            reasons=self.models.scorer.reasons(model_input) if weights else [],
             detected_at=now,
         )
 
@@ -195,21 +206,24 @@ class Decider:
 
     def snapshot(self) -> bytes:
         """Own format, versioned."""
-        weights = b"" if self.weights is None else self.weights.to_json()
-        return msgspec.msgpack.encode((VERSION, weights, self.in_force.state()))
+        return msgspec.msgpack.encode((VERSION, self.models.state(), self.in_force.state()))
 
     def restore(self, snapshot: bytes) -> None:
-        """Continue from what `snapshot` gave, also from format 1: the weights' record or nothing. Raises ValueError."""
+        """Continue from what `snapshot` gave, also from formats 1 (the weights' record or nothing) and 2 (that and the
+        rules). Raises ValueError."""
         if not snapshot:
             return
         if snapshot.startswith(b"{"):
-            weights, rules = snapshot, None
+            self.use(Weights.from_json(snapshot))
+            return
+        version = msgspec.msgpack.decode(snapshot)[0]
+        if version not in {2, VERSION}:
+            raise ValueError(f"decisions' state has format {version}, this program reads {VERSION}: start it anew")
+        if version == 2:
+            _, record, rules = msgspec.msgpack.decode(snapshot, type=tuple[int, bytes, RulesState])
+            if record:
+                self.use(Weights.from_json(record))
         else:
-            version = msgspec.msgpack.decode(snapshot)[0]
-            if version != VERSION:
-                raise ValueError(f"decisions' state has format {version}, this program reads {VERSION}: start it anew")
-            _, weights, rules = msgspec.msgpack.decode(snapshot, type=tuple[int, bytes, RulesState])
-        if weights:
-            self.use(Weights.from_json(weights))
-        if rules is not None:
-            self.in_force.restore(rules)
+            _, models, rules = msgspec.msgpack.decode(snapshot, type=tuple[int, ModelsState, RulesState])
+            self.models = ModelsInForce(self.models.names, models)
+        self.in_force.restore(rules)

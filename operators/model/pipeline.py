@@ -1,7 +1,7 @@
 """The River pipeline: built from the specification, folded for scoring, stored and restored to the bit."""
 
 from collections.abc import Hashable, Mapping
-from math import log
+from math import isfinite, log
 from typing import Any
 
 import msgspec
@@ -98,6 +98,28 @@ class OnlinePipeline:
                 weights[companion] = weights.get(companion, 0.0) - weights[name] * self.scaler.means.get(name, 0.0)
         return float(self.regression.intercept), {name: weight for name, weight in weights.items() if weight != 0.0}
 
+    def take(self, bias: float, weights: Mapping[str, float]) -> None:
+        """Predict as these folded weights do, and learn on from there; what the optimiser and the scaler remember that
+        is not finite is forgotten. A standardised feature that the scaler has not met yet begins at weight 0."""
+        own = dict(weights)
+        if self.scaler is not None:
+            for statistics in (self.scaler.means, self.scaler.vars):
+                _keep_finite(statistics)
+            for name in self.scaler.names & own.keys():
+                mean, variance = self.scaler.means.get(name, 0.0), self.scaler.vars.get(name, 0.0)
+                own[name + IS_KNOWN] = own.get(name + IS_KNOWN, 0.0) + own[name] * mean
+                own[name] *= variance**0.5
+        self.regression.intercept = bias
+        self.regression._weights = utils.VectorDict(own)
+        optimizer = self.regression.optimizer
+        for attribute in ("g2", "n"):
+            if hasattr(optimizer, attribute):
+                _keep_finite(getattr(optimizer, attribute))
+        if isinstance(optimizer, optim.FTRLProximal):  # its weights follow from its sums
+            optimizer.z.clear()
+            scale = {name: (optimizer.beta + optimizer.n[name] ** 0.5) / optimizer.alpha for name in own}
+            optimizer.z.update({name: -weight * scale[name] for name, weight in own.items()})
+
     def state(self) -> PipelineState:
         """Everything it has learned."""
         optimizer, scaler = self.regression.optimizer, self.scaler
@@ -140,6 +162,11 @@ def _optimiser(learning: Learning) -> optim.base.Optimizer:
             return optim.FTRLProximal(alpha=learning.rate, l2=0.0)
         case "sgd":
             return optim.SGD(lr=learning.rate)
+
+
+def _keep_finite(remembered: dict[Any, float]) -> None:
+    for name in [name for name, value in remembered.items() if not isfinite(value)]:
+        del remembered[name]
 
 
 def _floats(mapping: Mapping[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ import msgspec
 
 from operators.features.state import StateError
 
-__all__ = ["StateError", "decode_state", "encode_state"]
+__all__ = ["StateError", "decode_state", "encode_state", "kind_of"]
 
 State = TypeVar("State")
 
@@ -15,6 +15,14 @@ State = TypeVar("State")
 def encode_state(kind: str, version: int, state: object) -> bytes:
     """`state` behind its kind and version. Floats keep every bit, mappings their order."""
     return msgspec.msgpack.encode((kind, version, msgspec.Raw(msgspec.msgpack.encode(state))))
+
+
+def kind_of(snapshot: bytes) -> str | None:
+    """Whose state it is; None where that can't be read."""
+    try:
+        return msgspec.msgpack.decode(snapshot, type=tuple[str, int, msgspec.Raw])[0]
+    except msgspec.DecodeError:
+        return None
 
 
 def decode_state(snapshot: bytes, kind: str, version: int, of: type[State], older: Collection[int] = ()) -> State:

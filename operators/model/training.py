@@ -9,39 +9,22 @@ from operators.measurements import Point, Value
 from operators.model.balance import Balance, BalanceState
 from operators.model.distributions import Distributions, DistributionsState, Shift
 from operators.model.drift import Drift, DriftMonitor, DriftState
+from operators.model.events import ModelEvent
 from operators.model.join import Example
 from operators.model.pipeline import OnlinePipeline, PipelineState
 from operators.model.quality import Quality, log_loss
 from operators.model.scoring import TrainedOn, Weights
 from operators.model.specification import Learning, Specification
 from operators.model.state import StateError, decode_state, encode_state
-from operators.times import iso
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 MOST_CORRECTION: Mapping[str, float] = {"adagrad": 100.0, "ftrl": 100.0, "sgd": 1.0}
 """What a correction weighs at most, against an example learned for the first time: as much as serves best where 10 to
 2,000 examples came between. SGD, whose steps stay large, has forgotten the wrong label by itself."""
-OLDER_VERSIONS = (1,)
-"""What is read too: 1 knew no balance."""
+OLDER_VERSIONS = (1, 2)
+"""What is read too: 1 knew no balance, 2 no freezing."""
 SMALLEST = 1e-6
 """Drift is looked for in log-losses of at most 13.8, so that a few wrong labels alone are no drift."""
-
-
-class ModelEvent(msgspec.Struct, frozen=True):
-    """Something that happened to a model: `drift`, `published`, `not_published`. `at` is event time in milliseconds."""
-
-    event: str
-    model: str
-    version: int
-    at: int
-    message: str
-    detector: str | None = None
-    value: float | None = None
-
-    def to_json(self) -> bytes:
-        """The record of the `fraud-model-events` topic."""
-        return msgspec.json.encode({**msgspec.structs.asdict(self), "at": iso(self.at)})
-
 
 Output = Weights | ModelEvent | Point
 
@@ -54,8 +37,9 @@ class Trainer:
     Weights are published with an event and the points of `model_quality` and `model_drift` after `publish.examples`
     examples, or after `publish.seconds` of `now` where any example came. `now` (milliseconds, any clock) decides
     nothing else but `published_at`, so with an endless `publish.seconds` a replay publishes the same at the same
-    examples. Weights that are not finite are never published; an event says so instead. A trainer made from a snapshot
-    continues to the bit; StateError where it can't.
+    examples. Weights that are not finite are never published; an event says so instead. A frozen one learns and
+    measures as ever, and publishes nothing. A trainer made from a snapshot continues to the bit; StateError where it
+    can't.
     """
 
     def __init__(
@@ -67,8 +51,10 @@ class Trainer:
         monitor, learning = specification.monitor, specification.learning
         if state is None:
             self.examples = self.frauds = self.version = self._matured_at = 0
-            self._unpublished = 0
+            self._unpublished = self._reports = 0
             self._published_at: int | None = None
+            self.published: Weights | None = None
+            self.frozen = False
             self.pipeline = OnlinePipeline(specification)
             self.quality = Quality(monitor.window)
             self.drift = DriftMonitor(monitor)
@@ -83,6 +69,9 @@ class Trainer:
         self.examples, self.frauds, self.version = state.examples, state.frauds, state.version
         self._matured_at, self._unpublished = state.matured_at, state.unpublished
         self._published_at = state.published_at
+        self._reports = max(state.reports, state.version)
+        self.published = Weights.from_json(state.published) if state.published else None
+        self.frozen = state.frozen
         self.pipeline = OnlinePipeline(specification, state.pipeline)
         self.quality = Quality(monitor.window, state.scores, state.judged)
         recent = (log_loss(*judged, SMALLEST) for judged in zip(state.scores, state.judged, strict=True))
@@ -111,6 +100,23 @@ class Trainer:
         """Publishes what was learned since the last time, if anything was: for the end of the input."""
         return self._publish(now) if self._unpublished else []
 
+    def freeze(self) -> None:
+        """Publish nothing from now on."""
+        self.frozen = True
+
+    def unfreeze(self, now: int) -> list[Output]:
+        """Publish again, what was learned meanwhile at once."""
+        self.frozen = False
+        return self._publish(now) if self.examples else []
+
+    def roll_back(self, weights: Weights) -> None:
+        """Go on from an older version of these weights, frozen: what was learned since is forgotten. The optimiser's
+        own memory (how large the steps may be) and the scaler's statistics stay, as far as they are finite."""
+        self.pipeline.take(weights.bias, weights.weights)
+        self.version = max(self.version, weights.version)
+        self.published = weights
+        self.frozen = True
+
     def snapshot(self) -> bytes:
         """Everything it knows."""
         return encode_state(
@@ -130,6 +136,9 @@ class Trainer:
                 drift=self.drift.state(),
                 balance=self.balance.state(),
                 distributions=self.distributions.state(),
+                reports=self._reports,
+                published=self.published.to_json() if self.published else b"",
+                frozen=self.frozen,
             ),
         )
 
@@ -188,24 +197,27 @@ class Trainer:
         return min(publishing.examples, max(publishing.first, (self.examples - self._unpublished) // 4))
 
     def _publish(self, now: int) -> list[Output]:
-        name = self.specification.name
-        bias, folded = self.pipeline.fold()
+        """New weights, unless it is frozen or they are not finite, and in any case the points."""
         metrics = self.quality.metrics(self.review_threshold)
-        trained_on = TrainedOn(self.examples, self.frauds)
-        weights = Weights(name, self.version + 1, trained_on, bias, folded, now, metrics)
         self._unpublished, self._published_at = 0, now
-        self.version += 1
-        points = self._points(metrics)
+        self._reports += 1
+        if self.frozen:
+            return self._points(metrics)
+        bias, folded = self.pipeline.fold()
+        trained_on = TrainedOn(self.examples, self.frauds)
+        weights = Weights(self.specification.name, self.version + 1, trained_on, bias, folded, now, metrics)
         if not weights.is_finite():
             wrong = [feature for feature, weight in folded.items() if not isfinite(weight)] or ["the bias"]
             message = f"not published after {self.examples} examples: not finite: {', '.join(sorted(wrong)[:5])}"
-            return [self._event("not_published", message), *points]
+            return [self._event("not_published", message), *self._points(metrics)]
+        self.version += 1
+        self.published = weights
         message = f"version {self.version} after {self.examples} examples, {self.frauds} of them frauds"
-        return [weights, self._event("published", message), *points]
+        return [weights, self._event("published", message), *self._points(metrics)]
 
     def _points(self, metrics: Mapping[str, float]) -> list[Output]:
-        """Several publications within one millisecond of event time are told apart by the version."""
-        name, time_ns = self.specification.name, self._matured_at * 1_000_000 + self.version % 1_000_000
+        """Several reports within one millisecond of event time are told apart by their number."""
+        name, time_ns = self.specification.name, self._matured_at * 1_000_000 + self._reports % 1_000_000
         counts: dict[str, Value] = {
             "version": self.version,
             "examples": self.examples,
@@ -245,6 +257,9 @@ class _State(msgspec.Struct, array_like=True):
     drift: DriftState
     balance: BalanceState = BalanceState()
     distributions: DistributionsState = DistributionsState()
+    reports: int = 0
+    published: bytes = b""
+    frozen: bool = False
 
 
 def _balance(learning: Learning, state: BalanceState | None = None) -> Balance:

@@ -121,6 +121,13 @@ class Pipeline:
         """The alerts."""
         return self.records("ALERT_TOPIC")
 
+    def models(self, name: bytes | None = None) -> list[dict[str, Any]]:
+        """Every publication under a model's own name, kept versions and commands left out."""
+        found = [
+            message for message in self.read("MODEL_TOPIC") if not {"@", "/"} & set((message.key() or b"").decode())
+        ]
+        return [orjson.loads(message.value() or b"null") for message in found if name in {None, message.key()}]
+
     def wait_for(self, setting: str, count: int, seconds: float = 30) -> None:
         """Until a topic holds `count` records."""
         deadline = time.monotonic() + seconds

@@ -201,7 +201,7 @@ def test_it_learns_from_labels_publishes_and_scores_with_exact_reasons(kafka: Cl
         flow.send(labels, "LABEL_TOPIC")
         flow.send(history)
         flow.run(recover=True)
-        models = flow.records("MODEL_TOPIC")
+        models = flow.models()
         assert models[-1]["trained_on"]["frauds"] > 120
         assert [model["version"] for model in models] == list(range(1, len(models) + 1))
         flow.send(later)

@@ -1,0 +1,183 @@
+"""Models frozen, rolled back and switched off under load, in two processes, watched from outside."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from confluent_kafka import Producer
+
+from tests.integration.flow import ROOT, Pipeline, pipeline
+from tests.servers.kafka import Kafka
+
+MODEL = """
+name = "m"
+prior = 0.05
+[learning]
+most_frauds = 0.5
+[publish]
+first = 50
+examples = 100
+seconds = 1
+[[feature]]
+name = "amount"
+value = "amount"
+transform = "bins"
+bins = [50, 100, 200, 400]
+"""
+RULES = '[[rule]]\nid = "huge"\nwhen = "amount > 900"\n'
+SETTLE_S = 1.5
+"""After so long a command is in force in every shard; tests run beside others."""
+
+
+class Load(threading.Thread):
+    """Card transactions, a tenth of them frauds with large amounts, each with its label in it, without a pause."""
+
+    def __init__(self, flow: Pipeline) -> None:
+        super().__init__(daemon=True)
+        self.flow = flow
+        self.sent: dict[str, tuple[float, float]] = {}  # amount, and when it was sent
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        chance = random.Random(3)
+        producer = Producer({"bootstrap.servers": self.flow.kafka.bootstrap, "linger.ms": 1})
+        while not self.over.is_set():
+            for _ in range(10):
+                fraud = chance.random() < 0.1
+                amount = chance.uniform(450, 1000) if fraud else chance.uniform(1, 350)
+                number = len(self.sent)
+                seconds, user = 1_733_000_000 + number, f"c{number % 40}"
+                message = {"transaction_id": f"t{number}", "customer_id": user, "amount": amount, "timestamp": seconds}
+                self.sent[f"t{number}"] = (amount, time.time())
+                value = orjson.dumps({**message, "is_fraud": int(fraud)})
+                producer.produce(self.flow.topics["TRANSACTION_TOPICS"], value, user.encode())
+            producer.poll(0)
+            time.sleep(0.02)
+        assert producer.flush(30) == 0
+
+    def between(self, first: float, last: float) -> dict[str, float]:
+        """The amounts of what was sent in that time."""
+        return {name: amount for name, (amount, at) in list(self.sent.items()) if first <= at <= last}
+
+
+def command(flow: Pipeline, *arguments: str, code: int = 0) -> str:
+    """`fraudflow model …` as an analyst runs it: what it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
+    environment |= {f"FRAUD_{name}": value for name, value in flow.settings.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "fraudflow", "model", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def wait_until(flow: Pipeline, holds: Callable[[], Any], seconds: float = 40) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, flow.output()
+        time.sleep(0.2)
+    return found
+
+
+def event(flow: Pipeline, name: str) -> dict[str, Any]:
+    """The last event of that name; waits for it."""
+
+    def found() -> list[dict[str, Any]]:
+        return [event for event in flow.records("MODEL_EVENT_TOPIC") if event["event"] == name]
+
+    last: dict[str, Any] = wait_until(flow, found)[-1]
+    return last
+
+
+def judged_meanwhile(flow: Pipeline, load: Load, seconds: float) -> list[dict[str, Any]]:
+    """The alerts on what is sent from when a command has settled on, `seconds` long."""
+    time.sleep(SETTLE_S)
+    first = time.time()
+    time.sleep(seconds)
+    sent = load.between(first, time.time())
+    large = {name for name, amount in sent.items() if amount > 900}
+
+    def alerts() -> list[dict[str, Any]]:
+        found = [alert for alert in flow.alerts() if alert["transaction_id"] in sent]
+        return found if large <= {alert["transaction_id"] for alert in found} else []
+
+    found: list[dict[str, Any]] = wait_until(flow, alerts)
+    return found
+
+
+def versions(alerts: list[dict[str, Any]]) -> set[int]:
+    return {alert["model"]["version"] for alert in alerts}
+
+
+def test_commands_hold_in_every_shard_and_over_restarts(real_kafka: Kafka, tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text(MODEL)
+    (tmp_path / "rules.toml").write_text(RULES)
+    files = {"MODEL_FILE": str(tmp_path / "model.toml"), "RULES_FILE": str(tmp_path / "rules.toml")}
+    with pipeline(real_kafka, **files, LABEL_DELAY="10s", LABEL_MATURITY="1m") as flow:
+        started = flow.start(processes=2, recover=True)
+        load = Load(flow)
+        load.start()
+        wait_until(flow, lambda: len(flow.models()) >= 12)
+        assert max(versions(judged_meanwhile(flow, load, 1.0))) >= 3
+
+        command(flow, "freeze", "m", "--reason", "labels look wrong", "--by", "ana")
+        frozen = event(flow, "frozen")
+        assert (frozen["by"], frozen["reason"], frozen["model"]) == ("ana", "labels look wrong", "m")
+        assert versions(judged_meanwhile(flow, load, 1.5)) == {frozen["version"]}
+        published = len(flow.models())
+        time.sleep(2)
+        assert len(flow.models()) == published
+
+        told = json.loads(command(flow, "show", "m", "--json"))
+        assert told["frozen"]["reason"] == "labels look wrong"
+        kept = [one["version"] for one in told["kept"]]
+        target = kept[-1]
+        assert target < frozen["version"]
+        command(flow, "rollback", "m", str(target), "--reason", "false alarms since", "--by", "ana")
+        assert event(flow, "rolled_back")["version"] == target
+        assert versions(judged_meanwhile(flow, load, 1.5)) == {target}
+        assert flow.models()[-1]["version"] == target
+
+        # Killed, and begun again without any state: the topic keeps the command.
+        for process in started:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        flow.recovery = tmp_path / "other"
+        started = flow.start(processes=2, recover=True)
+        assert versions(judged_meanwhile(flow, load, 1.5)) == {target}
+
+        command(flow, "rules-only", "--reason", "an attack")
+        event(flow, "rules_only")
+        alerts = judged_meanwhile(flow, load, 1.5)
+        assert {(alert["model"], alert["risk_score"], len(alert["rules"])) for alert in alerts} == {(None, None, 1)}
+        assert "rules alone decide" in command(flow, "list")
+
+        command(flow, "resume", "--reason", "over")
+        event(flow, "resumed")
+        assert versions(judged_meanwhile(flow, load, 1.0)) == {target}
+        command(flow, "unfreeze", "m", "--reason", "labels are right again")
+        event(flow, "unfrozen")
+        assert min(versions(judged_meanwhile(flow, load, 1.5))) > target
+
+        load.over.set()
+        load.join(40)
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        assert flow.wait(60) == [0, 0], flow.output()
+        assert "no model 'n'" in command(flow, "freeze", "n", "--reason", "x", code=1)
+        assert "is not kept" in command(flow, "rollback", "m", "99999", "--reason", "x", code=1)
