@@ -14,8 +14,10 @@ from connectors.kafka import TopicProblem, missing_message, missing_topics
 from connectors.kafka_once import OnceSink
 from connectors.kafka_sink import KafkaSink, SharedProducer
 from connectors.kafka_source import KafkaSource, RawBatch
-from connectors.kafka_table import read_to_end
+from connectors.kafka_table import messages_to_end, read_to_end
 from flows.settings import Settings
+from operators.model.first import FirstModel
+from operators.model.scoring import WeightsError
 from operators.rules import Start, known_name, start_of
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,26 @@ def kafka_start(settings: Settings) -> Start:
     if held.batches:
         log.info("%s", start)
     return start
+
+
+def kafka_first_models(settings: Settings) -> dict[str, FirstModel]:
+    """The models that the models' topic holds now with all that a trainer needs to go on from them, by name. Raises
+    KafkaUnavailable."""
+    if settings.model_file is None:
+        return {}
+    held = messages_to_end(settings.kafka_config(), (settings.model_topic,))
+    newest = {message.key(): message.value() for messages, _ in held.values() for message in messages}
+    first: dict[str, FirstModel] = {}
+    for key, record in newest.items():
+        try:
+            model = FirstModel.from_json(record) if record else None
+        except WeightsError as error:
+            log.error("%s: the record of %r is passed over: %s", settings.model_topic, key, error)
+            continue
+        if model is not None and key == model.weights.name.encode():
+            first[model.weights.name] = model
+            log.info("%s holds the first model %s", settings.model_topic, model)
+    return first
 
 
 def influx_sink(settings: Settings) -> InfluxSink:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from connectors.kafka import KafkaUnavailable, TopicProblem
 from connectors.kafka_source import part_names
 from connectors.recovery import RecoveryRefused, check, lock, recovery_of
 from flows import collector, encoding, steps
-from flows.ends import Sinks, Sources, kafka_ends, kafka_start
+from flows.ends import Sinks, Sources, kafka_ends, kafka_first_models, kafka_start
 from flows.exchange import Routing
 from flows.parts import Parts
 from flows.settings import Settings, SettingsError
 from operators.decisions.decide import NOTHING
 from operators.features.names import ENTITIES
+from operators.model.contest import NO_MODELS
 from operators.model.control import Control
 from operators.model.events import ModelEvent
+from operators.model.first import FirstModel
 from operators.model.scoring import Weights
 from operators.model.specification import ModelError
 from operators.rules import RuleError, Start
@@ -30,12 +33,19 @@ from operators.rules import RuleError, Start
 log = logging.getLogger(__name__)
 
 
-def build(settings: Settings, sources: Sources, sinks: Sinks, start: Start = NOTHING) -> Dataflow:
+def build(
+    settings: Settings,
+    sources: Sources,
+    sinks: Sinks,
+    start: Start = NOTHING,
+    first: Mapping[str, FirstModel] = NO_MODELS,
+) -> Dataflow:
     """The dataflow over these sources and sinks. Reads the rules and the model that the settings name.
 
-    `start` is what the topics of rules and lists hold already: its rules' windows are kept too.
+    `start` is what the topics of rules and lists hold already: its rules' windows are kept too. `first` are models
+    that were trained on a history: the one of this name is what scoring and learning begin with.
     """
-    parts = Parts(settings, start)
+    parts = Parts(settings, start, first)
     routing, columns = parts.routing, parts.columns
 
     flow = Dataflow("fraud")
@@ -110,7 +120,7 @@ def get_flow() -> Dataflow:
             lock(recovery, process)
         drain = Drain()
         sources, sinks = kafka_ends(settings, drain, recovery)
-        flow = build(settings, sources, sinks, kafka_start(settings))
+        flow = build(settings, sources, sinks, kafka_start(settings), kafka_first_models(settings))
         if recovery is not None:
             check(recovery, step_ids(flow), expected_keys(settings))
     except REFUSALS as error:

@@ -1,5 +1,6 @@
 """What the steps are made with: the operators as the settings, the rules and the model have them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flows.exchange import Routing, columns_mark
@@ -7,8 +8,9 @@ from flows.settings import Settings
 from operators.decisions.decide import Decider, Thresholds
 from operators.expressions import UnknownName
 from operators.features.plan import Plan
-from operators.model.contest import Contest
+from operators.model.contest import NO_MODELS, Contest
 from operators.model.encoding import Encoder
+from operators.model.first import FirstModel
 from operators.model.join import LabelJoin
 from operators.model.specification import ModelError, load_model
 from operators.rules import ChangeReader, Start, known_name, load_rules
@@ -19,10 +21,12 @@ from operators.transactions.formats import Limits
 class Parts:
     """Reads the rules and the model that the settings name. Raises RuleError, ModelError.
 
-    `start` is what the topics of rules and lists hold already: the windows of its rules are kept too.
+    `start` is what the topics of rules and lists hold already: the windows of its rules are kept too. Of `first`,
+    models that were trained on a history, the one of this name is scored with until there is a newer one, and a trainer
+    without a state of its own goes on from it.
     """
 
-    def __init__(self, settings: Settings, start: Start) -> None:
+    def __init__(self, settings: Settings, start: Start, first: Mapping[str, FirstModel] = NO_MODELS) -> None:
         self.settings = settings
         self.start = start
         self.rules = load_rules(settings.rules_file)
@@ -41,12 +45,18 @@ class Parts:
         self.decoder = Decoder(limits(settings))
         self.changes = ChangeReader(self.plan.name, known_name, settings.list_topic)
         self._encoder = Encoder(self.model, self.plan) if self.model else None
+        self.first = first.get(self.model.name) if self.model else None
+        if self.model and self.first:
+            self.first.pipeline(self.model)  # refused here, before anything runs
 
     def decider(self) -> Decider:
         """Of one shard."""
         thresholds = Thresholds(self.settings.review_threshold, self.settings.block_threshold)
         columns, models = self.plan.columns, self.model_names
-        return Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start, columns, models)
+        decider = Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start, columns, models)
+        if self.first:
+            decider.use(self.first.weights)
+        return decider
 
     def label_join(self, state: bytes | None) -> LabelJoin:
         """Of one shard, with its share of the room."""
@@ -61,7 +71,8 @@ class Parts:
     def contest(self, state: bytes | None) -> Contest:
         """The one of the flow, where all models learn."""
         assert self.model is not None, "without a model there is no step that trains"
-        return Contest([self.model], state, review_threshold=self.settings.review_threshold)
+        first = {self.first.weights.name: self.first} if self.first else {}
+        return Contest([self.model], state, review_threshold=self.settings.review_threshold, first=first)
 
 
 def limits(settings: Settings) -> Limits:

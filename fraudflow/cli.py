@@ -10,6 +10,7 @@ from fraudflow.demo.command import demo
 from fraudflow.evaluation.command import evaluate
 from fraudflow.simulation.command import simulate
 from fraudflow.topology import topology
+from fraudflow.training.command import train
 
 app = typer.Typer(
     name="python -m fraudflow",
@@ -24,6 +25,7 @@ app.command()(demo)
 app.command()(simulate)
 app.command()(evaluate)
 app.command()(topology)
+app.command()(train)
 app.add_typer(topics.app, name="topics")
 app.add_typer(rules.app, name="rules")
 app.add_typer(models.app, name="model")

@@ -53,7 +53,7 @@ def test_names_come_in_order_of_appearance_once_each_with_those_of_conditions() 
         (feature(value='"amount"', transform='"bins"', bins="[1, inf]"), "finite"),
         (feature(value='"type"', transform='"onehot"'), "`values` (the texts told apart)"),
         (feature(value='"type"', transform='"onehot"', values='["a", "other"]'), "names of their own"),
-        (feature(value='"amount"', missing="true"), "goes with bins and onehot"),
+        (feature(value='"amount"', missing="true"), "goes with bins, onehot and hashed"),
         (feature(value='"amount"', transform='"clip"'), "`low` < `high`"),
         (feature(value='"amount"', transform='"clip"', low="3", high="2"), "`low` < `high`"),
         (feature(value='"amount"') + '[[feature]]\nname = "a"\nvalue = "amount"', "there twice"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from operators.measurements import MEASUREMENTS, Point
 from operators.model.events import ModelEvent
@@ -312,3 +313,41 @@ def test_a_stored_old_state_still_loads() -> None:
     assert weights.version == 2
     assert weights.bias == pytest.approx(-3.785220838654895)
     assert weights.weights["type = A"] == pytest.approx(0.017619495894004942)
+
+
+def sampled(share: float) -> Specification:
+    spec = specification(examples=10_000)
+    return structs.replace(spec, learning=structs.replace(spec.learning, legitimate_share=share))
+
+
+def test_a_sample_of_the_legitimate_examples_stands_for_all_of_them() -> None:
+    """As many in the sample as its share says, each with the weight that makes up for the others."""
+    whole, part = Trainer(sampled(1.0)), Trainer(sampled(0.25))
+    learned: list[tuple[bool, float]] = []
+    learn = part.pipeline.learn
+    part.pipeline.learn = lambda x, is_fraud, weight: (  # type: ignore[method-assign,assignment]
+        learned.append((is_fraud, weight)),
+        learn(x, is_fraud, weight),
+    )
+    history = examples(8_000)
+    whole.learn(history, now=0)
+    part.learn(history, now=0)
+    assert (part.examples, part.frauds) == (whole.examples, whole.frauds)
+    assert {weight for is_fraud, weight in learned if is_fraud} == {2.0}
+    assert {weight for is_fraud, weight in learned if not is_fraud} == {4.0}
+    legitimate = [is_fraud for is_fraud, _ in learned].count(False)
+    assert legitimate == pytest.approx(0.25 * (whole.examples - whole.frauds), rel=0.1)
+    scores = [[trainer.pipeline.predict(one.input) for one in examples(500, seed=8)] for trainer in (whole, part)]
+    assert sum(scores[1]) == pytest.approx(sum(scores[0]), rel=0.25)
+
+
+def test_a_correction_takes_back_only_what_was_learned() -> None:
+    history = [example._replace(is_fraud=False) for example in examples(400)]
+    trainer = Trainer(sampled(0.25))
+    trainer.learn(history, now=0)
+    weights: list[float] = []
+    trainer.pipeline.learn = lambda x, is_fraud, weight: weights.append(weight)  # type: ignore[method-assign,assignment]
+    trainer.learn([correction(example) for example in history[:80]], now=0)
+    passed_over = [weight for weight in weights if weight == 2.0]
+    assert 0 < len(passed_over) < len(weights)
+    assert all(weight > 2.0 for weight in weights if weight not in passed_over)

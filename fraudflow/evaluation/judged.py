@@ -77,6 +77,11 @@ class Judged:
         return part
 
     @property
+    def has_scores(self) -> bool:
+        """Whether any transaction had a score."""
+        return not bool(np.isnan(self.score).all())
+
+    @property
     def labelled(self) -> Flags:
         """Which are known to be fraud or not."""
         return np.asarray(self.label != UNKNOWN)

@@ -10,6 +10,8 @@ from operators.decisions.decide import VERDICTS, Thresholds
 from operators.model.quality import SMALLEST, average_precision, roc_auc
 
 DAY = 86_400_000
+PRECISION = 0.5
+"""How precise alerts must at least be, where the recall at a precision is told."""
 BINS = 10
 
 
@@ -36,7 +38,7 @@ def measure(judged: Judged, thresholds: Thresholds, capacity: int, costs: Costs)
         "labelled": int(labelled.sum()),
         "frauds": frauds,
         "fraud_rate": _share(frauds, int(labelled.sum())),
-        "score": _score(judged, thresholds),
+        "score": measure_score(judged, thresholds),
         "at_capacity": at_capacity(judged, capacity),
         "decisions": {
             **{name: int((judged.verdict == code).sum()) for code, name in enumerate(VERDICTS)},
@@ -65,7 +67,8 @@ def _hits(judged: Judged, hits: Any, frauds: int) -> dict[str, Any]:
     return {"hits": len(hits), "frauds": found, "precision": _share(found, len(hits)), "recall": _share(found, frauds)}
 
 
-def _score(judged: Judged, thresholds: Thresholds) -> dict[str, Any]:
+def measure_score(judged: Judged, thresholds: Thresholds) -> dict[str, Any]:
+    """Metrics of the score alone, over the labelled ones that had one. What has no meaning is null."""
     scored = judged.scored
     score, fraud = judged.score[scored], judged.fraud[scored]
     frauds, both = int(fraud.sum()), bool(fraud.any()) and not bool(fraud.all())
@@ -80,6 +83,8 @@ def _score(judged: Judged, thresholds: Thresholds) -> dict[str, Any]:
         "brier": float(((score - fraud) ** 2).mean()) if some else None,
         "expected_calibration_error": calibration_error(calibration(score, fraud)) if some else None,
         "mean_score": float(score.mean()) if some else None,
+        "fraud_rate": _share(frauds, len(score)),
+        "at_precision": at_precision(score, fraud, PRECISION),
         "at_review_threshold": _at(thresholds.review, score, fraud),
         "at_block_threshold": _at(thresholds.block, score, fraud),
     }
@@ -94,6 +99,21 @@ def _at(threshold: float, score: Numbers, fraud: Flags) -> dict[str, Any]:
         "precision": _share(found, int(above.sum())),
         "recall": _share(found, int(fraud.sum())),
     }
+
+
+def at_precision(score: Numbers, fraud: Flags, precision: float) -> dict[str, Any] | None:
+    """The most frauds that any threshold finds while at least the share `precision` of what it finds are frauds; in
+    hindsight. None where no threshold is as precise."""
+    order = np.argsort(-score, kind="stable")
+    found = np.cumsum(fraud[order])
+    ranked = score[order]
+    last = np.append(ranked[1:] != ranked[:-1], True) if len(ranked) else np.array([], dtype=np.bool_)
+    enough = np.flatnonzero(last & (found >= precision * np.arange(1, len(found) + 1)) & (found > 0))
+    if not len(enough):
+        return None
+    at = int(enough[-1])
+    shares = {"precision": _share(int(found[at]), at + 1), "recall": _share(int(found[at]), int(fraud.sum()))}
+    return {"at_least": precision, "threshold": float(ranked[at]), **shares}
 
 
 def calibration(score: Numbers, fraud: Flags) -> list[Bin]:

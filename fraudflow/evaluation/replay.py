@@ -1,6 +1,7 @@
 """A history driven through the flow's own operators in event-time order: predict first, learn when a label is due."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from msgspec import structs
 
@@ -12,6 +13,7 @@ from operators.features import labels as labels_of_windows
 from operators.features.plan import Plan
 from operators.features.windows import Windows
 from operators.model.encoding import Encoder
+from operators.model.first import FirstModel
 from operators.model.join import Decided, Example, LabelJoin
 from operators.model.scoring import Weights
 from operators.model.specification import Specification
@@ -27,9 +29,35 @@ BATCH = 200
 """Transactions between two looks at what has matured: published weights are in force from the next batch on."""
 
 
+class Features:
+    """The rows of the windows' features of a history, batch by batch: one key group for each entity."""
+
+    def __init__(self, plan: Plan, label_delay: int) -> None:
+        self.windows = [Windows(entity) for entity in plan.entities]
+        self.label_delay = label_delay
+
+    def of(self, rows: Sequence[Labelled]) -> list[Any]:
+        """A row for each transaction, made of what came before; then the labels enter, which count from their arrival
+        on."""
+        transactions = [row.transaction for row in rows]
+        features: list[Any] = [()] * len(rows)
+        for windows in self.windows:
+            features = [own + more for own, more in zip(features, windows.update(transactions), strict=True)]
+        if any(windows.plan.has_labels for windows in self.windows):
+            labels = self.labels(rows)
+            for windows in self.windows:
+                if windows.plan.has_labels:
+                    windows.labels([labels_of_windows.Labelled.of(label, windows.plan) for label in labels])
+        return features
+
+    def labels(self, rows: Sequence[Labelled]) -> list[Label]:
+        """The labels of a batch, those that there are."""
+        return [label_of(row.transaction, row.is_fraud, self.label_delay) for row in rows if row.is_fraud is not None]
+
+
 class Replay:
     """The operators of the flow without the engine: one key group for each entity, one shard, no broker between
-    trainer and scorer. The same history gives the same decisions."""
+    trainer and scorer. The same history gives the same decisions. It begins with a `first` model if there is one."""
 
     def __init__(
         self,
@@ -40,19 +68,22 @@ class Replay:
         label_delay: int,
         label_maturity: int,
         allowed_lateness: int,
+        first: FirstModel | None = None,
     ) -> None:
         if model:
             publish = structs.replace(model.publish, seconds=max(model.publish.seconds, PUBLISH_SECONDS))
             model = structs.replace(model, publish=publish)
         plan = Plan.of((*rules.names, *(model.names if model else ())), allowed_lateness=allowed_lateness)
-        self.windows = [Windows(entity) for entity in plan.entities]
+        self.features = Features(plan, label_delay)
         names = [model.name] if model else []
         self.decider = Decider(rules, plan.name, Encoder(model, plan) if model else None, thresholds, models=names)
-        self.label_delay = label_delay
         self.judged = Judged()
+        self._now = 0
         self.course = Course()
         self.join = LabelJoin(maturity=label_maturity, max_corrections=0)  # a file has one label for a transaction
-        self.trainer = Trainer(model, review_threshold=thresholds.review) if model else None
+        self.trainer = Trainer(model, review_threshold=thresholds.review, first=first) if model else None
+        if first is not None and self.trainer:
+            self.decider.use(first.weights)
 
     @property
     def weights(self) -> Weights | None:
@@ -67,25 +98,22 @@ class Replay:
             yield min(start + BATCH, len(history))
         self.judged.close()
 
+    def finish(self) -> None:
+        """Learn what still waits for its label, too: after the end of the history, nothing more is decided on."""
+        if self.trainer:
+            self.trainer.learn(self.join.finish(), self._now)
+
     def _step(self, rows: Sequence[Labelled]) -> None:
+        features = self.features.of(rows)
         transactions = [row.transaction for row in rows]
-        features = self.windows[0].update(transactions)
-        for windows in self.windows[1:]:
-            features = [own + more for own, more in zip(features, windows.update(transactions), strict=True)]
-        labels = [label_of(row.transaction, row.is_fraud, self.label_delay) for row in rows if row.is_fraud is not None]
-        for windows in self.windows:
-            if windows.plan.has_labels:  # each counts from its arrival on
-                windows.labels([labels_of_windows.Labelled.of(label, windows.plan) for label in labels])
-        now = transactions[-1].event_time
+        now = self._now = transactions[-1].event_time
         decided = self.decider.decide(transactions, features, now)
         self.judged.add(transactions, decided.scores, decided.suspicious, [row.is_fraud for row in rows])
         if self.trainer:
-            self._learn(self.trainer, rows, labels, decided, now)
+            self._learn(self.trainer, rows, decided, now)
 
-    def _learn(
-        self, trainer: Trainer, rows: Sequence[Labelled], labels: list[Label], decided: DecidedBatch, now: int
-    ) -> None:
-        matured: list[Example] = self.join.labels(labels)
+    def _learn(self, trainer: Trainer, rows: Sequence[Labelled], decided: DecidedBatch, now: int) -> None:
+        matured: list[Example] = self.join.labels(self.features.labels(rows))
         matured += self.join.decided(
             Decided(
                 row.transaction.transaction_id, row.transaction.event_time, model_input, score, row.transaction.amount

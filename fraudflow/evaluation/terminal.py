@@ -10,8 +10,10 @@ SMALLEST = 1e-9
 """Below it a threshold would be mostly zeros."""
 
 
-def show(metrics: dict[str, Any]) -> None:
-    """What matters of metrics.json."""
+def show(metrics: dict[str, Any], warnings: Console) -> None:
+    """What matters of metrics.json; why there is no score, on `warnings`."""
+    if metrics["note"]:
+        warnings.print(metrics["note"], style="yellow", markup=False, highlight=False, soft_wrap=True)
     console = Console()
     score, decisions, capacity, costs = (metrics[part] for part in ("score", "decisions", "at_capacity", "costs"))
     table = Table("", "hits", "frauds", "precision", "recall", box=None, pad_edge=False)

@@ -1,11 +1,12 @@
 """The models that learn side by side, and the commands that they obey."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from operators.model.control import Control
 from operators.model.events import ModelEvent
+from operators.model.first import FirstModel
 from operators.model.join import Example
 from operators.model.scoring import Weights
 from operators.model.specification import Specification
@@ -15,6 +16,9 @@ from operators.model.training import Trainer
 
 STATE_VERSION = 1
 Output = Learned | Control
+
+NO_MODELS: Mapping[str, FirstModel] = {}
+"""Nothing was trained before."""
 
 TOLD = {
     "freeze": "frozen",
@@ -32,18 +36,25 @@ class Contest:
 
     Commands come from the models' topic, more than once where it is read again: one that was the last of its key is
     passed over. A contest made from a snapshot continues to the bit, also from that of a single trainer, as flows
-    before it stored; StateError where it can't.
+    before it stored; StateError where it can't. A model without a state goes on from the one of its name in `first`.
     """
 
     def __init__(
-        self, models: Sequence[Specification], snapshot: bytes | None = None, *, review_threshold: float = 0.5
+        self,
+        models: Sequence[Specification],
+        snapshot: bytes | None = None,
+        *,
+        review_threshold: float = 0.5,
+        first: Mapping[str, FirstModel] = NO_MODELS,
     ) -> None:
         state = _state(snapshot, models[0].name)
         self.champion = state.champion if state.champion in {model.name for model in models} else models[0].name
         self.rules_only = state.rules_only
         self._obeyed = dict(state.obeyed)
         self.trainers = {
-            model.name: Trainer(model, state.trainers.get(model.name), review_threshold=review_threshold)
+            model.name: Trainer(
+                model, state.trainers.get(model.name), review_threshold=review_threshold, first=first.get(model.name)
+            )
             for model in models
         }
 

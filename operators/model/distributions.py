@@ -10,7 +10,7 @@ import msgspec
 
 from operators.expressions import UnknownName, parse
 from operators.features.names import parse_feature
-from operators.model.encoding import Input, bin_names
+from operators.model.encoding import Input, category_names
 from operators.model.specification import FeatureSpec, Monitoring, Specification
 
 SCORE = "score"
@@ -199,7 +199,7 @@ def _parts(values: Sequence[float]) -> list[float]:
 
 
 def _names(feature: FeatureSpec) -> tuple[str, ...]:
-    return parse(feature.value).names
+    return parse(feature.value).names if feature.value else ()
 
 
 def _span(name: str) -> int:
@@ -212,11 +212,5 @@ def _span(name: str) -> int:
 
 
 def _categories(feature: FeatureSpec) -> list[str]:
-    """The encoded names of which a feature has one."""
-    if feature.bins:
-        names = bin_names(feature.name, feature.bins)
-    elif feature.values:
-        names = [f"{feature.name} = {text}" for text in (*feature.values, "other")]
-    else:
-        return []
-    return [*names, f"{feature.name} = missing"] if feature.missing else names
+    """The encoded names of which a feature has one. Buckets of hashed texts mean nothing, crosses repeat others."""
+    return category_names(feature) if feature.transform in ("bins", "onehot") else []

@@ -4,10 +4,11 @@ One Python function is generated for the whole specification, so that an event c
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby, pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby, pairwise, product
 from math import log1p, sqrt
 from typing import Any
+from zlib import crc32
 
 from operators.expressions import GLOBALS, ExpressionError, Kind, Name, compile_condition, compile_source, parse
 from operators.features.plan import Plan
@@ -17,7 +18,9 @@ from operators.transactions.records import Transaction
 Input = dict[str, float]
 Row = Sequence[float | int | str | None]
 
-WANTED: Mapping[str, Kind] = {"onehot": "text", "flag": "boolean"}  # every other transform takes a number
+WANTED: Mapping[str, Kind] = {"onehot": "text", "hashed": "text", "flag": "boolean"}  # all others take a number
+MOST_CROSSED = 10_000
+"""Combinations of one cross: more would be learned from too few examples each, and fill the weights' record."""
 
 IS_KNOWN = " is known"
 """What a standardised feature's companion is called: 1 where the value is there. A scaled feature that is absent is
@@ -34,8 +37,14 @@ class Encoder:
 
     def __init__(self, specification: Specification, plan: Plan) -> None:
         source = _Source(plan)
-        for when, features in groupby(specification.features, key=lambda feature: feature.when):
+        crosses = [feature for feature in specification.features if feature.transform == "cross"]
+        source.tell_apart(dict.fromkeys(name for cross in crosses for name in cross.features))
+        own = (feature for feature in specification.features if feature.transform != "cross")
+        for when, features in groupby(own, key=lambda feature: feature.when):
             source.block(when, list(features))
+        known = {feature.name: feature for feature in specification.features}
+        for cross in crosses:
+            source.cross(cross, [known[name] for name in cross.features])
         self.source = "\n".join(source.lines)
         self.vocabulary = tuple(source.vocabulary)
         self.reads: Mapping[str, tuple[str, ...]] = source.vocabulary
@@ -56,9 +65,16 @@ class _Source:
         self.plan = plan
         self.vocabulary: dict[str, tuple[str, ...]] = {}
         self.reads: tuple[str, ...] = ()
+        self.places: dict[str, str] = {}
         self.scope: dict[str, Any] = {
-            **GLOBALS, "_bin": bisect_right, "_log1p": log1p, "_root": sqrt, "_number": float, "_zip": zip,
-        }  # fmt: skip
+            **GLOBALS,
+            "_bin": bisect_right,
+            "_bucket": bucket,
+            "_log1p": log1p,
+            "_root": sqrt,
+            "_number": float,
+            "_zip": zip,
+        }
         self.lines = [
             "def encode(transactions, rows):",
             "    xs = []",
@@ -68,6 +84,12 @@ class _Source:
         ]
         self.tail = "    return xs"
         self.lines.append(self.tail)
+
+    def tell_apart(self, names: Iterable[str]) -> None:
+        """Of these features the encoded name is kept for crosses: where it is kept."""
+        self.places = {name: f"n{number}" for number, name in enumerate(names)}
+        if self.places:
+            self.write(" " * 8, f"{' = '.join(self.places.values())} = None")
 
     def block(self, when: str | None, features: list[FeatureSpec]) -> None:
         """Features that stand next to each other under the same condition test it once."""
@@ -79,30 +101,66 @@ class _Source:
             self.reads = tuple(name for source in feature.expressions() for name in parse(source).names)
             value = self.value(feature)
             if feature.transform == "flag":
-                self.write(indent, f"if {value.code}:", f"    x[{self.known(feature.name)}] = 1.0")
+                self.write(indent, f"if {value.code}:")
+                self.one(indent + "    ", feature, repr(feature.name))
+                self.enter(feature)
                 continue
             self.write(indent, f"v = {value.code}")
             match feature.transform:
                 case "bins":
-                    names = self.constant([self.known(name) for name in bin_names(feature.name, feature.bins)])
-                    edges = self.constant([repr(edge) for edge in feature.bins])
-                    self.choice(indent, feature, value, f"x[{names}[_bin({edges}, v)]] = 1.0")
+                    names, edges = self.constant(bin_names(feature.name, feature.bins)), self.constant(feature.bins)
+                    self.choice(indent, feature, value, f"{names}[_bin({edges}, v)]")
                 case "onehot":
-                    pairs = [f"{text!r}: {self.known(f'{feature.name} = {text}')}" for text in feature.values]
-                    table = self.constant(pairs, "{}")
-                    other = self.known(f"{feature.name} = other")
-                    self.choice(indent, feature, value, f"x[{table}.get(v, {other})] = 1.0")
+                    table = self.constant({text: f"{feature.name} = {text}" for text in feature.values})
+                    self.choice(indent, feature, value, f"{table}.get(v, {f'{feature.name} = other'!r})")
+                case "hashed":
+                    names = self.constant(bucket_names(feature.name, feature.buckets))
+                    self.choice(indent, feature, value, f"{names}[_bucket(v, {feature.buckets})]")
+                case "hinge":
+                    self.hinges(indent, feature)
                 case _:
                     self.number(indent, feature)
 
-    def choice(self, indent: str, feature: FeatureSpec, value: Name, one: str) -> None:
+    def choice(self, indent: str, feature: FeatureSpec, value: Name, name: str) -> None:
         """One of several names is 1; a missing value is none of them, or has a name of its own."""
+        self.enter(feature)
         if not value.nullable:
-            self.write(indent, one)
+            self.one(indent, feature, name)
             return
-        self.write(indent, "if v is not None:", f"    {one}")
+        self.write(indent, "if v is not None:")
+        self.one(indent + "    ", feature, name)
         if feature.missing:
-            self.write(indent, "else:", f"    x[{self.known(f'{feature.name} = missing')}] = 1.0")
+            self.write(indent, "else:")
+            self.one(indent + "    ", feature, repr(f"{feature.name} = missing"))
+
+    def one(self, indent: str, feature: FeatureSpec, name: str) -> None:
+        place = self.places.get(feature.name)
+        self.write(indent, f"x[{name}] = 1.0" if place is None else f"{place} = {name}; x[{place}] = 1.0")
+
+    def cross(self, cross: FeatureSpec, features: list[FeatureSpec]) -> None:
+        """One name for each combination of its features' names."""
+        combinations = list(product(*(category_names(feature) for feature in features)))
+        if len(combinations) > MOST_CROSSED:
+            raise ModelError(
+                f"feature {cross.name!r}: {len(combinations):,} combinations, {MOST_CROSSED:,} is the most: "
+                "give its features fewer bins or values"
+            )
+        table = self.constant({combination: " & ".join(combination) for combination in combinations})
+        sources = [source for feature in features for source in feature.expressions()]
+        self.reads = tuple(dict.fromkeys(name for source in sources for name in parse(source).names))
+        places = [self.places[feature.name] for feature in features]
+        for combination in combinations:
+            self.known(" & ".join(combination))
+        there = " and ".join(f"{place} is not None" for place in places)
+        self.write(" " * 8, f"if {there}:", f"    x[{table}[{', '.join(places)}]] = 1.0")
+
+    def hinges(self, indent: str, feature: FeatureSpec) -> None:
+        """What the number has beyond each knot; below the first it is nothing."""
+        self.write(indent, "if v is not None and v - v == 0:")
+        for knot in feature.knots:
+            indent += "    "
+            name = self.known(f"{feature.name} over {_plain(knot)}")
+            self.write(indent, f"if v > {knot!r}:", f"    x[{name}] = _number(v - {knot!r})")
 
     def number(self, indent: str, feature: FeatureSpec) -> None:
         """A number of its own size. `v - v == 0` is false for what is infinite or not a number."""
@@ -139,6 +197,11 @@ class _Source:
         except ExpressionError as error:
             raise ModelError(f"feature {feature.name!r}, `when`: {error}\n{error.caret()}") from error
 
+    def enter(self, feature: FeatureSpec) -> None:
+        """Every name of a feature of which one at most is 1."""
+        for name in category_names(feature):
+            self.known(name)
+
     def known(self, name: str) -> str:
         """`name` entered into the vocabulary, as a literal."""
         if name in self.vocabulary:
@@ -146,11 +209,10 @@ class _Source:
         self.vocabulary[name] = self.reads
         return repr(name)
 
-    def constant(self, members: list[str], brackets: str = "()") -> str:
-        """A constant of the module, built once: its name."""
+    def constant(self, value: object) -> str:
+        """The name that the generated code has for `value`."""
         name = f"_c{len(self.scope)}"
-        self.scope[name] = None
-        self.lines.insert(0, f"{name} = {brackets[0]}{''.join(member + ', ' for member in members)}{brackets[1]}")
+        self.scope[name] = value
         return name
 
     def write(self, indent: str, *lines: str) -> None:
@@ -161,6 +223,32 @@ def bin_names(name: str, edges: Sequence[float]) -> list[str]:
     """What the bins are called: below the first edge, from each edge (included) to the next (not), from the last."""
     inner = [f"{name} in {_plain(low)}..{_plain(high)}" for low, high in pairwise(edges)]
     return [f"{name} < {_plain(edges[0])}", *inner, f"{name} >= {_plain(edges[-1])}"]
+
+
+def bucket_names(name: str, buckets: int) -> list[str]:
+    """What the buckets of a hashed text are called."""
+    return [f"{name} # {number}" for number in range(buckets)]
+
+
+def category_names(feature: FeatureSpec) -> list[str]:
+    """The encoded names of which a feature has one at most; of a number none."""
+    match feature.transform:
+        case "flag":
+            return [feature.name]
+        case "bins":
+            names = bin_names(feature.name, feature.bins)
+        case "onehot":
+            names = [f"{feature.name} = {text}" for text in (*feature.values, "other")]
+        case "hashed":
+            names = bucket_names(feature.name, feature.buckets)
+        case _:
+            return []
+    return [*names, f"{feature.name} = missing"] if feature.missing else names
+
+
+def bucket(text: str, buckets: int) -> int:
+    """The bucket of a text: the same in every process and every run (CRC-32 of its UTF-8)."""
+    return crc32(text.encode()) % buckets
 
 
 def _plain(number: float) -> str:

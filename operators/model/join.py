@@ -169,6 +169,13 @@ class LabelJoin:
                 self._forget_early()
         return matured
 
+    def finish(self) -> list[Example]:
+        """Everything that waits matures, as if the time of all of it had come: for the end of a history."""
+        matured: list[Example] = []
+        self._clock = max((self._clock, *(at for at, _ in self._due)))
+        self._mature(matured)
+        return matured
+
     def snapshot(self) -> bytes:
         """Everything it knows; a join made from it continues as this one would."""
         return encode_state(

@@ -157,11 +157,21 @@ class OnlinePipeline:
 def _optimiser(learning: Learning) -> optim.base.Optimizer:
     match learning.optimiser:
         case "adagrad":
-            return AdaGrad(lr=learning.rate)
+            return AdaGrad(lr=_schedule(learning))
         case "ftrl":
             return optim.FTRLProximal(alpha=learning.rate, l2=0.0)
         case "sgd":
-            return optim.SGD(lr=learning.rate)
+            return optim.SGD(lr=_schedule(learning))
+
+
+def _schedule(learning: Learning) -> optim.base.Scheduler:
+    match learning.schedule:
+        case "constant":
+            return optim.schedulers.Constant(learning.rate)
+        case "inverse_scaling":
+            return optim.schedulers.InverseScaling(learning.rate, learning.power)
+        case "optimal":
+            return optim.schedulers.Optimal(optim.losses.Log(), learning.alpha)
 
 
 def _keep_finite(remembered: dict[Any, float]) -> None:

@@ -1,6 +1,7 @@
 """`model.toml`: what the online model sees, in the rules' expression language, and how it learns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from itertools import pairwise
 from math import inf, isfinite
 from pathlib import Path
@@ -10,7 +11,9 @@ import msgspec
 
 from operators.expressions import ExpressionError, parse
 
-Transform = Literal["number", "log", "sqrt", "clip", "standardise", "bins", "onehot", "flag"]
+Transform = Literal[
+    "number", "log", "sqrt", "clip", "hinge", "standardise", "bins", "onehot", "hashed", "flag", "cross"
+]  # fmt: skip
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -21,29 +24,40 @@ class ModelError(ValueError):
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One `[[feature]]`: a value (an expression) and how it becomes numbers.
+    """One `[[feature]]`: a value (an expression) and how it becomes numbers. `cross` has no value: it stands on other
+    features.
 
     `when` (a condition) says for which transactions it is computed at all. A missing value leaves the feature out;
-    `missing = true` gives it a bin of its own instead (`bins` and `onehot`).
+    `missing = true` gives it a name of its own instead (`bins`, `onehot` and `hashed`). `quantiles` says how many bins
+    of equal size are wanted; `bins` then are what `fraudflow train --fit` found in a history.
     """
 
     name: str
-    value: str
+    value: str = ""
     transform: Transform = "number"
     when: str | None = None
     bins: tuple[float, ...] = ()
+    quantiles: int = 0
     values: tuple[str, ...] = ()
+    buckets: int = 0
+    knots: tuple[float, ...] = ()
+    features: tuple[str, ...] = ()
     low: float = -inf
     high: float = inf
     missing: bool = False
 
     def expressions(self) -> tuple[str, ...]:
         """Every expression in it, the value's first."""
-        return (self.value,) if self.when is None else (self.value, self.when)
+        return tuple(source for source in (self.value, self.when) if source)
 
 
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[learning]`: River's optimiser and what it is given. `fraud_weight` multiplies the weight of each fraud.
+
+    The rate at step t is `rate`; with `schedule = "inverse_scaling"` rate / (t + 1) ** `power`; with "optimal" it is
+    Bottou's, which `alpha` alone determines: River's schedulers. FTRL has rates of its own that fall: no schedule goes
+    with it. Of legitimate examples only the share `legitimate_share` is learned, each with weight 1 /
+    `legitimate_share`; which ones depends on their transactions' ids alone.
 
     Of the latest `balance_window` examples learned, at most the share `most_frauds` are frauds; up to `waiting_frauds`
     more wait (see `Balance`).
@@ -52,8 +66,12 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     optimiser: Literal["adagrad", "ftrl", "sgd"] = "adagrad"
     rate: Positive = 0.3
     intercept_rate: Annotated[float, msgspec.Meta(ge=0)] = 0.01
+    schedule: Literal["constant", "inverse_scaling", "optimal"] = "constant"
+    power: Positive = 0.5
+    alpha: Positive = 1e-4
     l2: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     fraud_weight: Positive = 1.0
+    legitimate_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     most_frauds: Share = 0.1
     balance_window: Count = 2_000
     waiting_frauds: Count = 2_000
@@ -109,16 +127,16 @@ class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return frozenset(feature.name for feature in self.features if feature.transform == "standardise")
 
 
-def load_model(path: str | Path) -> Specification:
+def load_model(path: str | Path, *, fitted: bool = True) -> Specification:
     """The specification in a TOML file. Raises ModelError with the file's name."""
     try:
-        return parse_model(Path(path).read_bytes())
+        return parse_model(Path(path).read_bytes(), fitted=fitted)
     except (ModelError, OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: {error}") from error
 
 
-def parse_model(source: bytes | str) -> Specification:
-    """The specification in TOML. Raises ModelError.
+def parse_model(source: bytes | str, *, fitted: bool = True) -> Specification:
+    """The specification in TOML. Raises ModelError, also where `fitted` and quantiles have no bins yet.
 
     Names are resolved later, against the plan of the windows (`Encoder`); everything else is checked here.
     """
@@ -128,13 +146,38 @@ def parse_model(source: bytes | str) -> Specification:
         raise ModelError(str(error)) from error
     if not specification.features:
         raise ModelError("no [[feature]]: a model needs at least one")
-    seen: set[str] = set()
+    known: dict[str, FeatureSpec] = {}
     for feature in specification.features:
-        if feature.name in seen:
+        if feature.name in known:
             raise ModelError(f"feature {feature.name!r} is there twice: each needs a name of its own")
-        seen.add(feature.name)
+        known[feature.name] = feature
         _check(feature)
+        if fitted and feature.quantiles and not feature.bins:
+            raise ModelError(
+                f"feature {feature.name!r}: its quantiles have no `bins` yet: "
+                "`python -m fraudflow train FILE --fit` finds them in a history and writes them here"
+            )
+    for feature in specification.features:
+        _check_cross(feature, known)
+    _check_learning(specification.learning)
     return specification
+
+
+OPTIONS: Mapping[str, str] = {
+    "bins": "bins", "quantiles": "bins", "values": "onehot", "buckets": "hashed", "knots": "hinge", "features": "cross",
+}  # fmt: skip
+"""Which transform an option goes with."""
+MEANING: Mapping[str, str] = {
+    "bins": "the inner edges",
+    "quantiles": "how many bins of equal size",
+    "values": "the texts told apart",
+    "buckets": "how many names the texts share",
+    "knots": "from where on the excess counts",
+    "features": "those whose combinations are told apart",
+}
+CATEGORIES = ("bins", "onehot", "hashed", "flag")
+"""Transforms of which one encoded name at most is 1."""
+MOST_BUCKETS = 65_536
 
 
 def _check(feature: FeatureSpec) -> None:
@@ -143,24 +186,64 @@ def _check(feature: FeatureSpec) -> None:
         raise ModelError(f"{where}: a name has 1 to 80 characters")
     if feature.name == "score":
         raise ModelError(f"{where}: the model's score is called that")
+    if bool(feature.value) == (feature.transform == "cross"):
+        raise ModelError(f'{where}: every transform but "cross" takes a `value` (an expression), and that one none')
     for source in feature.expressions():
         try:
             parse(source)
         except ExpressionError as error:
             raise ModelError(f"{where}: {error}\n{error.caret()}") from error
-    binned, one_hot, clipped = (feature.transform == kind for kind in ("bins", "onehot", "clip"))
-    if bool(feature.bins) != binned:
-        raise ModelError(f'{where}: `bins` (the inner edges) go with transform = "bins", and only there')
-    if not (_ascending(feature.bins) and all(map(isfinite, feature.bins))):
-        raise ModelError(f"{where}: the edges in `bins` must be finite numbers in ascending order")
-    if bool(feature.values) != one_hot:
-        raise ModelError(f'{where}: `values` (the texts told apart) go with transform = "onehot", and only there')
+    _check_options(feature, where)
+    if feature.missing and feature.transform not in ("bins", "onehot", "hashed"):
+        raise ModelError(f"{where}: `missing` goes with bins, onehot and hashed; elsewhere a missing value is left out")
+    clipped = isfinite(feature.low) or isfinite(feature.high)
+    if clipped != (feature.transform == "clip") or not feature.low < feature.high:
+        raise ModelError(f'{where}: `low` < `high`, one of them or both, go with transform = "clip", and only there')
+
+
+def _check_options(feature: FeatureSpec, where: str) -> None:
+    options = [option for option, transform in OPTIONS.items() if transform == feature.transform]
+    given = [option for option in OPTIONS if getattr(feature, option)]
+    wrong = [option for option in given if option not in options] or (options[:1] if not given else [])
+    if wrong:
+        option, transform = wrong[0], OPTIONS[wrong[0]]
+        raise ModelError(f'{where}: `{option}` ({MEANING[option]}) go with transform = "{transform}", and only there')
+    for option in ("bins", "knots"):
+        numbers: tuple[float, ...] = getattr(feature, option)
+        if not (_ascending(numbers) and all(map(isfinite, numbers))):
+            what = "edges" if option == "bins" else "numbers"
+            raise ModelError(f"{where}: the {what} in `{option}` must be finite numbers in ascending order")
+    if feature.quantiles and not 2 <= feature.quantiles <= 100:
+        raise ModelError(f"{where}: `quantiles` are 2 to 100, not {feature.quantiles}")
+    if feature.buckets and not 2 <= feature.buckets <= MOST_BUCKETS:
+        raise ModelError(f"{where}: `buckets` are 2 to {MOST_BUCKETS:,}, not {feature.buckets}")
     if len(set(feature.values)) != len(feature.values) or {"other", "missing"} & set(feature.values):
         raise ModelError(f"{where}: `values` must differ, and `other` and `missing` are names of their own")
-    if feature.missing and not (binned or one_hot):
-        raise ModelError(f"{where}: `missing` goes with bins and onehot; elsewhere a missing value is left out")
-    if clipped != (isfinite(feature.low) or isfinite(feature.high)) or not feature.low < feature.high:
-        raise ModelError(f'{where}: `low` < `high`, one of them or both, go with transform = "clip", and only there')
+
+
+def _check_cross(feature: FeatureSpec, known: Mapping[str, FeatureSpec]) -> None:
+    if feature.transform != "cross":
+        return
+    where = f"feature {feature.name!r}"
+    if feature.when is not None:
+        raise ModelError(f"{where}: a cross has no `when`: it is there where all its features are")
+    if not 2 <= len(set(feature.features)) == len(feature.features) <= 3:
+        raise ModelError(f"{where}: `features` names two or three others")
+    for name in feature.features:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f": did you mean {nearest[0]!r}?" if nearest else ""
+            raise ModelError(f"{where}: there is no feature {name!r}{hint}")
+        if known[name].transform not in CATEGORIES:
+            raise ModelError(
+                f"{where}: {name!r} has transform {known[name].transform!r}, a cross takes {', '.join(CATEGORIES)}; "
+                "for numbers write an expression, such as amount / mean_amount_30d_before"
+            )
+
+
+def _check_learning(learning: Learning) -> None:
+    if learning.optimiser == "ftrl" and learning.schedule != "constant":
+        raise ModelError(f'[learning]: schedule = "{learning.schedule}" does not go with FTRL, whose own rates fall')
 
 
 def _ascending(edges: Sequence[float]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
+from zlib import crc32
 
 import msgspec
 
@@ -10,6 +11,7 @@ from operators.model.balance import Balance, BalanceState
 from operators.model.distributions import Distributions, DistributionsState, Shift
 from operators.model.drift import Drift, DriftMonitor, DriftState
 from operators.model.events import ModelEvent
+from operators.model.first import FirstModel
 from operators.model.join import Example
 from operators.model.pipeline import OnlinePipeline, PipelineState
 from operators.model.quality import Quality, log_loss
@@ -39,11 +41,16 @@ class Trainer:
     nothing else but `published_at`, so with an endless `publish.seconds` a replay publishes the same at the same
     examples. Weights that are not finite are never published; an event says so instead. A frozen one learns and
     measures as ever, and publishes nothing. A trainer made from a snapshot continues to the bit; StateError where it
-    can't.
+    can't. Without one it goes on from a `first` model, if there is any.
     """
 
     def __init__(
-        self, specification: Specification, snapshot: bytes | None = None, *, review_threshold: float = 0.5
+        self,
+        specification: Specification,
+        snapshot: bytes | None = None,
+        *,
+        review_threshold: float = 0.5,
+        first: FirstModel | None = None,
     ) -> None:
         self.specification = specification
         self.review_threshold = review_threshold
@@ -60,6 +67,9 @@ class Trainer:
             self.drift = DriftMonitor(monitor)
             self.distributions = Distributions(specification)
             self.balance = _balance(learning)
+            if first is not None:
+                self.version, self.pipeline = first.weights.version, first.pipeline(specification)
+                self.examples, self.frauds = first.weights.trained_on.examples, first.weights.trained_on.frauds
             return
         if state.name != specification.name:
             raise StateError(
@@ -116,6 +126,14 @@ class Trainer:
         self.version = max(self.version, weights.version)
         self.published = weights
         self.frozen = True
+
+    def as_first(self, now: int) -> FirstModel:
+        """What another trainer can go on from: the model as it is now, as the version that is published next."""
+        bias, weights = self.pipeline.fold()
+        trained_on = TrainedOn(self.examples, self.frauds)
+        metrics = self.quality.metrics(self.review_threshold)
+        published = Weights(self.specification.name, self.version + 1, trained_on, bias, weights, now, metrics)
+        return FirstModel(published, self.pipeline.state())
 
     def snapshot(self) -> bytes:
         """Everything it knows."""
@@ -175,21 +193,30 @@ class Trainer:
         return () if waiting.corrects else self.balance.pass_through(example._replace(corrects=False))
 
     def _learn(self, example: Example) -> None:
-        fraud_weight = self.specification.learning.fraud_weight
-        weight, other = (fraud_weight, 1.0) if example.is_fraud else (1.0, fraud_weight)
+        weight = self._weight(example, example.is_fraud)
         if example.corrects:
             # The gradient of the right label, and that of the wrong one taken back, both at today's weights.
             fraud = self.pipeline.predict(example.input)
             right, wrong = (fraud, 1.0 - fraud) if example.is_fraud else (1.0 - fraud, fraud)
-            weight = min(
-                weight + other * right / max(wrong, SMALLEST), weight * MOST_CORRECTION[self.pipeline.optimiser]
-            )
+            most = (weight or 1.0) * MOST_CORRECTION[self.pipeline.optimiser]
+            weight = min(weight + self._weight(example, not example.is_fraud) * right / max(wrong, SMALLEST), most)
             self.frauds += 1 if example.is_fraud else -1
         else:
             self.examples += 1
             self.frauds += example.is_fraud
-        self.pipeline.learn(example.input, example.is_fraud, example.weight * weight)
+        if weight:
+            self.pipeline.learn(example.input, example.is_fraud, example.weight * weight)
         self._unpublished += 1
+
+    def _weight(self, example: Example, is_fraud: bool) -> float:
+        """What it counts with this label: 0 where it is a legitimate one that is not in the sample."""
+        learning = self.specification.learning
+        if is_fraud:
+            return learning.fraud_weight
+        share = learning.legitimate_share
+        if share < 1.0 and crc32(example.transaction_id.encode()) >= share * 2**32:
+            return 0.0
+        return 1.0 / share
 
     def _publish_after(self) -> int:
         """How many new examples are enough: a quarter of what was learned when it last published, within bounds."""
