@@ -217,15 +217,16 @@ def test_it_is_published_above_what_is_there(place: Path, mock_kafka: Cluster) -
     assert trained(place).exit_code == 0
     older = json.loads((place / "first.json").read_bytes())
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap})
-    for value in (json.dumps({**older, "version": 70}).encode(), b"broken", None):
+    for value in (None, json.dumps({**older, "version": 70}).encode(), b"broken"):
         producer.produce("first-models", value, b"small")
     producer.produce("first-models", json.dumps({**older, "name": "another", "version": 900}).encode(), b"another")
     assert producer.flush(20) == 0
     done = trained(place, "--publish", **environment)
     assert done.exit_code == 0, done.output
     assert "written to" in done.output
-    newest = [message for message in read_topic(mock_kafka, "first-models") if message.key() == b"small"][-1]
-    assert newest.value() == (place / "first.json").read_bytes()
+    held = {message.key(): message.value() for message in read_topic(mock_kafka, "first-models")}
+    assert held[b"small"] == (place / "first.json").read_bytes()
+    assert json.loads(held[b"small@71"] or b"")["weights"] == older["weights"]
     assert read_first(place / "first.json").weights.version == 71
 
 

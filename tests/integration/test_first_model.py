@@ -59,8 +59,9 @@ def test_the_first_event_is_alerted_by_score_and_learning_goes_on(kafka: Cluster
         assert {alert["transaction_id"] for alert in alerts} == frauds
         earliest = next(alert for alert in alerts if alert["transaction_id"] == f"{AFTER}-9")
         assert (earliest["rules"], earliest["model"]["version"]) == ([], first.version)
-        published = [record for record in flow.records("MODEL_TOPIC") if record["name"] == "amounts"]
-        assert FirstModel.from_json(orjson.dumps(published[0])) is not None
+        records = [message.value() or b"" for message in flow.read("MODEL_TOPIC") if message.key() == b"amounts"]
+        assert FirstModel.from_json(records[0]) is not None
+        published = [orjson.loads(record) for record in records]
         assert published[-1]["version"] > first.version
         # The clock of labels stops at the last event: those of the last 10 seconds have not come.
         assert published[-1]["trained_on"]["examples"] == 900 + len(range(9, 390))
