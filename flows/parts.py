@@ -30,8 +30,6 @@ class Parts:
         self.settings = settings
         self.start = start
         self.rules = load_rules(settings.rules_file)
-        # Here a name that does not exist is told with its rule and its place.
-        self.rules.compile(known_name)
         self.model = load_model(settings.model_file) if settings.model_file else None
         for name in self.model.names if self.model else ():
             try:

@@ -6,7 +6,7 @@ LONGEST = 36_500 * 86_400_000
 """A century: longer is a mistake."""
 
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-PATTERN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+PATTERN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 
 def parse_duration(text: str) -> int:

@@ -138,6 +138,12 @@ def test_what_is_wrong_is_named_with_its_place(source, said, column):
 @pytest.mark.parametrize(
     ("source", "country", "expected"),
     [
+        ('country in ("{}", "{0}", "{0.__class__}", "}", "%s")', "{}", True),
+        ('country in ("{}", "{0}", "{0.__class__}", "}", "%s")', "FR", False),
+        ('country in ("{{",)', "{{", True),
+        ('country in ("{{",)', "{", False),
+        ('country == "{0}"', "{0}", True),
+        ('country == "\\x00\\N{BULLET}"', "\x00\u2022", True),
         ('country in list("trusted")', "FR", True),
         ('country not in list("trusted")', "FR", False),
         ('country in list("trusted")', "IT", False),
@@ -208,62 +214,6 @@ def test_the_place_in_a_later_line_is_told_with_a_caret():
 def test_a_condition_must_be_one():
     with pytest.raises(ExpressionError, match="a condition is wanted, this is a number"):
         compile_condition(parse("amount + 1"), namespace)
-
-
-HOSTILE = [
-    "country in _lists['trusted']",
-    "_lists",
-    "country in list('trusted') or _lists.clear()",
-    "country in list(__import__('os').name)",
-    "country in list('trusted').__class__",
-    "[country in list('trusted') for country in (1,)]",
-    "__import__('os').system('true')",
-    "().__class__.__bases__[0].__subclasses__()",
-    "amount.__class__",
-    "(lambda: amount)()",
-    "[x for x in (1,)]",
-    "{k: 1 for k in (1,)}",
-    "f'{amount}'",
-    "open('/etc/passwd')",
-    "eval('1')",
-    "exec('1')",
-    "getattr(amount, 'real')",
-    "(amount := 3)",
-    "abs(*(1, 2))",
-    "abs(x=1)",
-    "abs.__globals__",
-    "amount if fresh else mean",
-    "amount[0]",
-    "b'x' == kind",
-    "1j",
-    "...",
-    "None",
-    "amount is None",
-    "amount << 99999999",
-    "9**9**9**9",
-    "'a' * 1000000000",
-    "await amount",
-    "yield",
-    "globals()",
-    "__builtins__",
-    "type(amount)",
-    "missing.__self__",
-    "not " * 500 + "fresh",
-    "-" * 1000 + "1",
-    "(" * 250 + "1" + ")" * 250,
-    "amount > 1 and " * 200 + "fresh",
-    "amount\x00",
-    "amount > 1) or (fresh",
-    "amount; fresh",
-    "amount\nimport os",
-    "ａｍｏｕｎｔ.real",
-]
-
-
-@pytest.mark.parametrize("source", HOSTILE)
-def test_hostile_expressions_are_refused(source):
-    with pytest.raises(ExpressionError):
-        compile_source(parse(source), namespace)
 
 
 @given(st.text(max_size=200))

@@ -10,6 +10,7 @@ from operators.expressions.language import (
     Namespace,
     UnknownName,
     parse,
+    with_caret,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "compile_condition",
     "compile_source",
     "parse",
+    "with_caret",
 ]

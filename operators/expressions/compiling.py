@@ -51,7 +51,7 @@ def _abs(a: Number) -> Number:
 
 
 def _round(a: Number) -> Number:
-    return None if a is None or not math.isfinite(a) else round(a)
+    return None if a is None or not math.isfinite(a) else float(round(a))  # whole numbers without end cost without end
 
 
 def _log(a: Number) -> Number:
@@ -161,13 +161,14 @@ class _Compiler:
         if op in ("in", "not in"):
             if (name := list_name(right_node)) is not None:
                 return self.listed(op, left, name, left_node, right_node)
-            return self.guarded(f"{{}} {op} {self.members(right_node, left.kind)}", left)
+            members = self.members(right_node, left.kind)
+            return self.guarded(lambda code: f"{code} {op} {members}", left)
         right = self.emit(right_node)
         if left.kind != right.kind:
             raise self.expression.error(f"a {left.kind} cannot be compared with a {right.kind}", right_node)
         if left.kind != "number" and op not in ("==", "!="):
             raise self.expression.error(f"only numbers have an order; this is a {left.kind}", left_node)
-        return self.guarded(f"{{}} {op} {{}}", left, right)
+        return self.guarded(lambda one, other: f"{one} {op} {other}", left, right)
 
     def listed(self, op: str, left: Name, name: str, left_node: ast.expr, right_node: ast.expr) -> str:
         """Whether a text is in a named list at the transaction's own time; what is not in it counts until 0."""
@@ -175,7 +176,8 @@ class _Compiler:
             raise self.expression.error("only a rule can ask a list", right_node)
         if left.kind != "text":
             raise self.expression.error(f"lists hold texts, this is a {left.kind}", left_node)
-        return self.guarded(f"_lists[{name!r}].get({{}}, 0) {'>' if op == 'in' else '<='} t.event_time", left)
+        sign = ">" if op == "in" else "<="
+        return self.guarded(lambda code: f"_lists[{name!r}].get({code}, 0) {sign} t.event_time", left)
 
     def members(self, node: ast.expr, kind: Kind) -> str:
         """The tuple behind `in`: constants of the kind that is looked for."""
@@ -190,8 +192,9 @@ class _Compiler:
                 raise self.expression.error(f"a constant {kind} is wanted here", element)
         return f"({''.join(member.code + ', ' for member in members)})"
 
-    def guarded(self, template: str, *operands: Name) -> str:
-        """The comparison, false where an operand is missing. What is more than a look-up is computed once."""
+    def guarded(self, write: Callable[..., str], *operands: Name) -> str:
+        """The comparison that `write` makes of the operands' codes, false where one is missing. What is more than a
+        look-up is computed once."""
         tests, codes = [], []
         for operand in operands:
             code = operand.code
@@ -203,7 +206,7 @@ class _Compiler:
                 else:
                     tests.append(f"{code} is not None")
             codes.append(code)
-        return f"({' and '.join([*tests, template.format(*codes)])})"
+        return f"({' and '.join([*tests, write(*codes)])})"
 
     def call(self, node: ast.expr, function: str, arguments: list[ast.expr]) -> Name:
         if function == "list":
@@ -214,7 +217,8 @@ class _Compiler:
         elif len(arguments) != 1:
             raise self.expression.error(f"{function} takes one value", node)
         if function == "missing":
-            return Name(f"({self.emit(arguments[0]).code} is None)", "boolean", False)
+            asked = self.emit(arguments[0])
+            return Name(f"({asked.code} is None)" if asked.nullable else "False", "boolean", False)
         values = [self.wanted(argument, "number") for argument in arguments]
         nullable = function in ("log", "sqrt", "round") or any(value.nullable for value in values)
         return Name(f"_{function}({', '.join(value.code for value in values)})", "number", nullable)

@@ -12,16 +12,22 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from operators.showing import shown
+
 Kind = Literal["number", "text", "boolean"]
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 40
 MAX_NUMBER = 1e18
+MAX_FACTORS = 12
+"""Whole numbers multiplied with each other: more could be more than a float holds."""
 FUNCTIONS = ("abs", "log", "max", "min", "missing", "round", "sqrt")
 SPELLED = {"=": "==", "&&": "and", "||": "or", "!": "not", "AND": "and", "OR": "or", "NOT": "not"}
 """What other languages write, and what it is here."""
 FOREIGN = re.compile(r"&&|\|\||\b(?:AND|OR|NOT)\b|!(?!=)|(?<![=<>!:])=(?![=<>])")
 THOUSANDS = re.compile(r"(?<![\w.])(\d{1,3}),(\d{3})(?!\d)")
+WIDEST = 160
+"""So much of a line is shown."""
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 LIST_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
@@ -43,7 +49,7 @@ class UnknownName(ValueError):
 
     def __init__(self, name: str, nearest: tuple[str, ...] = (), why: str = "") -> None:
         hint = f"; nearest known: {', '.join(nearest)}" if nearest else ""
-        super().__init__(f"unknown name {name!r}{': ' + why if why else ''}{hint}")
+        super().__init__(f"unknown name {shown(name)}{': ' + why if why else ''}{hint}")
         self.name = name
         self.nearest = nearest
 
@@ -61,7 +67,15 @@ class ExpressionError(ValueError):
     def caret(self) -> str:
         """The offending line with a caret under the column, for a terminal."""
         lines = self.source.splitlines() or [""]
-        return f"{lines[min(self.line, len(lines)) - 1]}\n{' ' * (self.column - 1)}^"
+        return with_caret(lines[min(self.line, len(lines)) - 1], self.column)
+
+
+def with_caret(line: str, column: int) -> str:
+    """The line with a caret under the column (from 1); of a long line only what stands around it."""
+    start = max(0, min(column - 1 - WIDEST // 2, len(line) - WIDEST))
+    part = line[start : start + WIDEST]
+    before, after = "…" if start else "", "…" if start + WIDEST < len(line) else ""
+    return f"{before}{part}{after}\n{' ' * (len(before) + column - 1 - start)}^"
 
 
 class Expression(NamedTuple):
@@ -115,6 +129,10 @@ def parse(source: str) -> Expression:
             node.col_offset = indent + len(flat.strip().encode()[: node.col_offset].decode(errors="ignore"))
     names: dict[str, None] = {}
     _check(tree, source, names, depth=1)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not flat.startswith(node.id, node.col_offset):  # Python takes look-alikes
+            raise _error(f"write {shown(node.id)} in plain letters", source, node.col_offset)
+    _factors(tree, source)
     lists = dict.fromkeys(name for node in ast.walk(tree) if (name := list_name(node)) is not None)
     return Expression(source, tree, tuple(names), tuple(lists))
 
@@ -186,12 +204,33 @@ def _check(node: ast.expr, source: str, names: dict[str, None], depth: int) -> N
                     raise _error(f"the operator {_describe(child)} is not allowed", source, node.col_offset)
 
 
+def _factors(node: ast.AST, source: str) -> int:
+    """How many numbers are multiplied with each other at most. A quotient, a root and the like are floats, of which any
+    number may be: they end in infinity."""
+    found = [_factors(child, source) for child in ast.iter_child_nodes(node)]
+    match node:
+        case ast.Name():
+            return 1
+        case ast.BinOp(op=ast.Mult()):
+            factors = sum(found)
+            if factors > MAX_FACTORS:
+                raise _error(f"more than {MAX_FACTORS} numbers are multiplied with each other", source, node.col_offset)
+            return factors
+        case ast.BinOp(op=ast.Div()) | ast.Call(func=ast.Name(id="log" | "sqrt" | "round")):
+            return 1
+        case ast.Constant(value=value):
+            return int(isinstance(value, int))
+    return max(found, default=0)
+
+
 def _describe(node: ast.AST) -> str:
     words = {
         "Attribute": "an attribute", "Subscript": "a subscript", "Lambda": "a lambda", "IfExp": "if … else",
         "JoinedStr": "an f-string", "NamedExpr": "an assignment", "Starred": "a star", "Pow": "**",
         "BitOr": "|", "BitAnd": "&", "BitXor": "^", "LShift": "<<", "RShift": ">>", "FloorDiv": "//", "MatMult": "@",
         "Is": "is", "IsNot": "is not", "Invert": "~", "Dict": "a dictionary", "Set": "a set",
+        "ListComp": "a comprehension", "SetComp": "a comprehension", "DictComp": "a comprehension",
+        "GeneratorExp": "a comprehension", "Await": "await", "Yield": "yield", "YieldFrom": "yield from",
     }  # fmt: skip
     kind = type(node).__name__
     return words.get(kind, f"a {kind}")

@@ -18,6 +18,7 @@ SECOND: Final = 1000
 UNITS: Final[Mapping[str, int]] = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86_400 * SECOND}
 LONGEST_WINDOW: Final = 400 * UNITS["d"]
 MOST_EVENTS: Final = 1000
+LONGEST_NAME: Final = 120
 
 # Transaction fields by kind; the value says whether a transaction may lack the field.
 TEXTS: Final[Mapping[str, bool]] = {
@@ -49,7 +50,8 @@ _NAME: Final = re.compile(
     r"(?P<aggregate>count|sum|mean|min|max|std|distinct|last|is_new|fraud_count|fraud_rate)"
     r"(?:_(?P<field>[a-z][a-z_]*?))??"
     r"_(?P<window>(?:tumbling_)?\d+[a-z]+|last\d+|ever)"
-    r"(?P<before>_before)?(?:_by_(?P<entity>[a-z_]+?))?(?P<after>_before)?"
+    r"(?P<before>_before)?(?:_by_(?P<entity>[a-z_]+?))?(?P<after>_before)?",
+    re.ASCII,
 )
 _WITHOUT_WINDOW: Final = re.compile(rf"(?P<aggregate>{'|'.join(WITHOUT_WINDOW)})(?:_by_(?P<entity>[a-z_]+))?")
 _LOOKS_LIKE_WINDOW: Final = re.compile(r"(?:tumbling_)?\d+[a-z]+|last\d+|ever")
@@ -94,6 +96,8 @@ class Feature:
 
 def parse_feature(name: str) -> Feature:
     """The feature that `name` stands for. Raises UnknownFeature, which says why and names the nearest."""
+    if len(name) > LONGEST_NAME:
+        raise UnknownFeature(name, (), f"no name has more than {LONGEST_NAME} characters")
     if match := _WITHOUT_WINDOW.fullmatch(name):
         return Feature(name, match["aggregate"], None, None, _entity(name, match["entity"]), before=True)
     match = _NAME.fullmatch(name)

@@ -1,7 +1,7 @@
 """Rule sets: what a fraud team edits."""
 
 from operators.rules.changes import ChangeReader, Changes, ListChange, RuleChange, RuleEvent, Start, start_of
-from operators.rules.checking import known_name
+from operators.rules.checking import known_name, load_rules
 from operators.rules.in_force import RulesInForce
 from operators.rules.rule_set import (
     SEVERITIES,
@@ -12,7 +12,6 @@ from operators.rules.rule_set import (
     RuleSet,
     Severity,
     Verdict,
-    load_rules,
     parse_rules,
     render,
 )

@@ -3,9 +3,10 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from operators.expressions import ExpressionError, Name
+from operators.expressions import ExpressionError, Name, with_caret
 from operators.features.plan import Plan
 from operators.rules.places import Place, Table, rule_tables
 from operators.rules.rule_set import Rule, RuleError, RuleSet, rule_of
@@ -30,9 +31,9 @@ class Problem(NamedTuple):
         line = lines[min(self.place.line, len(lines)) - 1]
         number = f"{self.place.line:>5}"
         column = len(line[: self.place.column - 1].expandtabs(4))
-        caret = f"{' ' * len(number)} | {' ' * column}^"
+        part, caret = with_caret(line.expandtabs(4), column + 1).split("\n")
         where = f"{name}:{self.place.line}:{self.place.column}"
-        return f"{where}: {self.message}\n{number} | {line.expandtabs(4)}\n{caret}"
+        return f"{where}: {self.message}\n{number} | {part}\n{' ' * len(number)} | {caret}"
 
 
 class Checked(NamedTuple):
@@ -46,7 +47,7 @@ def check_rules(text: str) -> Checked:
     """Read, resolve and compile every rule by itself against every feature that there is."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # what is not TOML, a number of thousands of digits, endless nesting
         return Checked([], [_not_toml(text, error)])
     for name in document:
         if name != "rule":
@@ -72,6 +73,23 @@ def check_rules(text: str) -> Checked:
     return Checked(rules, problems)
 
 
+def load_rules(path: str | Path) -> RuleSet:
+    """The rules of a file, each of which compiles by itself against every feature that there is.
+
+    Raises RuleError, which tells everything that is wrong with its place in the file.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RuleError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RuleError(f"{path}: not a text file: rules are TOML in UTF-8") from error
+    rules, problems = check_rules(text)
+    if problems:
+        raise RuleError("\n".join(problem.shown(str(path), text) for problem in problems))
+    return RuleSet(rules)
+
+
 def _checked(table: Mapping[str, Any], number: int) -> Rule:
     rule = rule_of(table, f"rule {table.get('id', f'number {number}')!r}")
     RuleSet([rule]).compile(known_name)
@@ -89,10 +107,12 @@ def _problem(error: RuleError, table: Table) -> Problem:
     return Problem(table.of(error.field), message)
 
 
-def _not_toml(text: str, error: tomllib.TOMLDecodeError) -> Problem:
+def _not_toml(text: str, error: Exception) -> Problem:
     at = AT.search(str(error))
     lines = text.splitlines() or [""]
-    place = Place(int(at[1]), int(at[2])) if at and at[1] else Place(len(lines), len(lines[-1]) + 1)
+    if at is None:
+        return Problem(Place(1, 1), f"not TOML: {error}")
+    place = Place(int(at[1]), int(at[2])) if at[1] else Place(len(lines), len(lines[-1]) + 1)
     return Problem(place, f"not TOML: {AT.sub('', str(error))}")
 
 

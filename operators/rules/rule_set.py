@@ -1,11 +1,9 @@
 """Rules as a fraud team writes them, and a set of them compiled into one function."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from types import CodeType
 from typing import Annotated, Any, Literal
 
@@ -15,14 +13,17 @@ from operators.durations import parse_duration
 from operators.expressions import GLOBALS, ExpressionError, Namespace, UnknownName, compile_condition, parse
 from operators.showing import shown
 from operators.transactions.records import Transaction
+from operators.wording import refusal
 
 Severity = Literal["low", "medium", "high", "critical"]
 Verdict = Literal["review", "block"]
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
-PATH = re.compile(r"at `\$\.(\w+)")
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+LONGEST_MESSAGE = 1_000
+LARGEST_VERSION = 2**53 - 1
+"""The largest whole number that every reader of JSON has exactly."""
 
 Row = tuple[Any, ...]
 Evidence = dict[str, Any]
@@ -62,7 +63,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     id: str
     when: str
-    version: Annotated[int, msgspec.Meta(ge=1)] = 1
+    version: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_VERSION)] = 1
     severity: Severity = "medium"
     decision: Verdict = "review"
     cooldown: str = "0s"
@@ -111,6 +112,8 @@ def check_rule(rule: Rule) -> None:
         raise RuleError(_refusal(rule, error), "when") from error
     except ValueError as error:
         raise RuleError(f"rule {rule.id!r}: cooldown: {error}", "cooldown") from error
+    if len(rule.message) > LONGEST_MESSAGE:
+        raise RuleError(f"rule {rule.id!r}: message: longer than {LONGEST_MESSAGE:,} characters", "message")
     for number, example in enumerate(rule.examples, 1):
         if (example.transaction is None) == (not example.transactions):
             raise RuleError(
@@ -187,20 +190,6 @@ def parse_rules(text: str) -> RuleSet:
     return RuleSet([_rule(table, number) for number, table in enumerate(tables, 1)])
 
 
-def load_rules(path: str | Path) -> RuleSet:
-    """The rules of a file; raises RuleError, which names the file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RuleError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise RuleError(f"{path}: not UTF-8: {error}") from error
-    try:
-        return parse_rules(text)
-    except RuleError as error:
-        raise RuleError(f"{path}: {error}") from error
-
-
 def _rule(table: Mapping[str, Any], number: int) -> Rule:
     name = shown(table["id"]) if "id" in table else f"'number {number}'"
     return rule_of(table, f"rule {name}")
@@ -208,16 +197,12 @@ def _rule(table: Mapping[str, Any], number: int) -> Rule:
 
 def rule_of(table: Mapping[str, Any], name: str) -> Rule:
     """The rule in a table of TOML or an object of JSON. Raises RuleError, which begins with `name`."""
-    unknown = [field for field in table if field not in Rule.__struct_fields__]
-    if unknown:
-        nearest = difflib.get_close_matches(unknown[0], Rule.__struct_fields__, n=2)
-        wanted = ", ".join(nearest or Rule.__struct_fields__)
-        raise RuleError(f"{name}: unknown field {shown(unknown[0])}; wanted one of {wanted}", unknown[0])
     try:
         return msgspec.convert(table, Rule)
     except msgspec.ValidationError as error:
-        field = PATH.search(str(error))
-        raise RuleError(f"{name}: {error}", field[1] if field else "") from error
+        wrong = refusal(table, Rule)
+        field = wrong.path[0] if wrong and wrong.path else ""
+        raise RuleError(f"{name}: {wrong or error}", str(field)) from error
 
 
 def _refusal(rule: Rule, error: ExpressionError) -> str:
