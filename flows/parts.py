@@ -6,13 +6,12 @@ from typing import Any
 from flows.exchange import Routing, columns_mark
 from flows.settings import Settings
 from operators.decisions.decide import Decider, Thresholds
-from operators.expressions import UnknownName
 from operators.features.plan import Plan
 from operators.model.contest import NO_MODELS, Contest
 from operators.model.encoding import Encoder
+from operators.model.files import load_model
 from operators.model.first import FirstModel
 from operators.model.join import LabelJoin
-from operators.model.specification import ModelError, load_model
 from operators.rules import ChangeReader, Start, known_name, load_rules
 from operators.transactions.decoding import Decoder
 from operators.transactions.formats import Limits
@@ -30,12 +29,7 @@ class Parts:
         self.settings = settings
         self.start = start
         self.rules = load_rules(settings.rules_file)
-        self.model = load_model(settings.model_file) if settings.model_file else None
-        for name in self.model.names if self.model else ():
-            try:
-                known_name(name)
-            except UnknownName as error:
-                raise ModelError(f"{settings.model_file}: {error}") from error
+        self.model = load_model(settings.model_file, known_name) if settings.model_file else None
         names = (*self.rules.names, *start.names, *(self.model.names if self.model else ()))
         self.plan = Plan.of(names, allowed_lateness=settings.allowed_lateness, repeats=True)
         self.columns = columns_mark(self.plan.columns)

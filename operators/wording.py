@@ -43,8 +43,9 @@ def _info(kind: Any) -> inspect.Type:
 
 def _wrong(value: Any, wanted: inspect.Type, path: Path) -> Iterator[Refusal]:
     match wanted:
-        case inspect.Metadata(type=inner):
-            yield from _wrong(value, inner, path)
+        case inspect.Metadata(type=inner, extra_json_schema={"description": str(words)}):
+            if not _fits(value, inner):
+                yield Refusal(path, f"is {_told(value)}: wanted {words}")
         case inspect.StructType():
             yield from _wrong_struct(value, wanted, path)
         case inspect.DictType(value_type=inner) if isinstance(value, Mapping):
@@ -133,9 +134,13 @@ def _words(wanted: inspect.Type) -> str:
 
 def _range(wanted: inspect.IntType | inspect.FloatType) -> str:
     if wanted.ge is not None and wanted.le is not None:
-        return f" from {wanted.ge:,} to {wanted.le:,}"
-    bounds = (("of at least", wanted.ge), ("above", wanted.gt), ("of at most", wanted.le), ("below", wanted.lt))
-    return " and".join(f" {word} {bound:,}" for word, bound in bounds if bound is not None)
+        return f" from {_plain(wanted.ge)} to {_plain(wanted.le)}"
+    bounds = (("from {} on", wanted.ge), ("above {}", wanted.gt), ("up to {}", wanted.le), ("below {}", wanted.lt))
+    return " and".join(f" {words.format(_plain(bound))}" for words, bound in bounds if bound is not None)
+
+
+def _plain(bound: float) -> str:
+    return f"{int(bound) if bound == int(bound) else bound:,}"
 
 
 def _told(value: Any) -> str:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from operators.measurements import MEASUREMENTS, Point
 from operators.model.distributions import Distributions, DistributionsState, Shift, ks, psi
 from operators.model.events import ModelEvent
+from operators.model.files import load_model
 from operators.model.join import Example
-from operators.model.specification import ModelError, Specification, load_model, parse_model
+from operators.model.specification import ModelError, Specification, parse_model
 from operators.model.training import Trainer
 
 WINDOW = 1_000

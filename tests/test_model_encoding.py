@@ -7,7 +7,8 @@ import pytest
 
 from operators.features.plan import Plan
 from operators.model.encoding import Encoder, bin_names
-from operators.model.specification import ModelError, Specification, load_model, parse_model
+from operators.model.files import load_model
+from operators.model.specification import ModelError, Specification, parse_model
 from operators.transactions.records import Transaction
 
 

@@ -17,9 +17,9 @@ from operators.decisions.decide import Decider, Thresholds
 from operators.features.plan import Plan
 from operators.features.windows import Windows
 from operators.model.encoding import Encoder
+from operators.model.files import load_model
 from operators.model.join import Decided, LabelJoin
 from operators.model.scoring import Weights
-from operators.model.specification import load_model
 from operators.model.training import Trainer
 from operators.rules import parse_rules
 from operators.times import parse_time

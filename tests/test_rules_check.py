@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from fraudflow.rules.footprint import footprint
 from operators.features.plan import Plan
+from operators.places import Place, tables_of
 from operators.rules import RuleError, load_rules, parse_rules
 from operators.rules.checking import check_rules, known_name
 from operators.rules.examples import run_examples
 from operators.rules.lint import Prover, lint
-from operators.rules.places import Place, rule_tables
 from operators.transactions.formats import Limits
 from tests.records import HOUR, NOON, transaction
 
@@ -68,7 +68,7 @@ def test_an_unknown_name_is_told_with_its_place_in_the_file(text, place):
 
 def test_an_example_table_before_when_is_not_the_rules_own():
     text = "[[rule]]\nid = 'a'\nwhen = 'amount > 1'\n[[rule.examples]]\nfires = true\ntransaction = { userId = 'u' }\n"
-    (table,) = rule_tables(text)
+    _, table, _ = tables_of(text)
     assert set(table.fields) == {"id", "when"}
     assert table.of("when") == Place(3, 8)
     assert table.of("cooldown") == Place(1, 1)

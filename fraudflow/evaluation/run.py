@@ -24,9 +24,9 @@ from fraudflow.first_models import read_first
 from fraudflow.options import option
 from operators.decisions.decide import Thresholds
 from operators.durations import parse_duration
+from operators.model.files import load_model
 from operators.model.first import FirstModel
-from operators.model.specification import load_model
-from operators.rules import load_rules
+from operators.rules import known_name, load_rules
 from operators.times import iso, parse_time
 
 
@@ -139,7 +139,7 @@ def _replay(
 ) -> Replay:
     return Replay(
         load_rules(files["rules"]),
-        load_model(files["model"]) if files["model"] else None,
+        load_model(files["model"], known_name) if files["model"] else None,
         thresholds,
         label_delay=delay,
         label_maturity=max(delay, settings.label_maturity),

@@ -12,8 +12,9 @@ from flows.encoding import model_records
 from flows.settings import Settings
 from fraudflow.sending import DeliveryFailed, Sender
 from operators.model.control import Control
+from operators.model.files import load_model
 from operators.model.registry import NoSuchModel, Registry
-from operators.model.specification import ModelError, load_model
+from operators.model.specification import ModelError
 
 
 def read_registry(settings: Settings) -> Registry:

@@ -1,26 +1,41 @@
 """`model.toml`: what the online model sees, in the rules' expression language, and how it learns."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from math import inf, isfinite
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from operators.expressions import ExpressionError, parse
+from operators.wording import Path, refusal
 
 Transform = Literal[
     "number", "log", "sqrt", "clip", "hinge", "standardise", "bins", "onehot", "hashed", "flag", "cross"
 ]  # fmt: skip
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+ModelName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="a letter or digit, then up to 63 letters, digits, . _ or -",
+    ),
+]
 
 
 class ModelError(ValueError):
-    """A model specification that is refused; the message names the feature and what would be right."""
+    """A model specification that is refused; the message names the feature and what would be right. `path` says where
+    in the document the fault is, if it is not in a feature that the message names."""
+
+    def __init__(self, message: str, path: Path = ()) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,12 +79,12 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     optimiser: Literal["adagrad", "ftrl", "sgd"] = "adagrad"
-    rate: Positive = 0.3
-    intercept_rate: Annotated[float, msgspec.Meta(ge=0)] = 0.01
+    rate: Rate = 0.3
+    intercept_rate: NotNegative = 0.01
     schedule: Literal["constant", "inverse_scaling", "optimal"] = "constant"
     power: Positive = 0.5
     alpha: Positive = 1e-4
-    l2: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    l2: NotNegative = 0.0
     fraud_weight: Positive = 1.0
     legitimate_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     most_frauds: Share = 0.1
@@ -108,7 +123,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model. `prior` is the expected share of fraud: a model that has learned nothing yet says that."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: ModelName
     features: tuple[FeatureSpec, ...] = msgspec.field(name="feature")
     prior: Share = 0.005
     learning: Learning = Learning()
@@ -127,23 +142,20 @@ class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return frozenset(feature.name for feature in self.features if feature.transform == "standardise")
 
 
-def load_model(path: str | Path, *, fitted: bool = True) -> Specification:
-    """The specification in a TOML file. Raises ModelError with the file's name."""
-    try:
-        return parse_model(Path(path).read_bytes(), fitted=fitted)
-    except (ModelError, OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: {error}") from error
-
-
 def parse_model(source: bytes | str, *, fitted: bool = True) -> Specification:
     """The specification in TOML. Raises ModelError, also where `fitted` and quantiles have no bins yet.
 
     Names are resolved later, against the plan of the windows (`Encoder`); everything else is checked here.
     """
     try:
-        specification = msgspec.toml.decode(source, type=Specification)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
-        raise ModelError(str(error)) from error
+        document = tomllib.loads(source.decode() if isinstance(source, bytes) else source)
+    except (ValueError, RecursionError) as error:  # what is not TOML, a number of thousands of digits, endless nesting
+        raise ModelError(f"not TOML: {error}") from error
+    try:
+        specification = msgspec.convert(document, Specification)
+    except msgspec.ValidationError as error:
+        wrong = refusal(document, Specification)
+        raise ModelError(str(wrong or error), wrong.path if wrong else ()) from error
     if not specification.features:
         raise ModelError("no [[feature]]: a model needs at least one")
     known: dict[str, FeatureSpec] = {}

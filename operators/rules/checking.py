@@ -6,34 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from operators.expressions import ExpressionError, Name, with_caret
+from operators.expressions import ExpressionError, Name
 from operators.features.plan import Plan
-from operators.rules.places import Place, Table, rule_tables
+from operators.places import Place, Problem, Table, not_toml, tables_of
 from operators.rules.rule_set import Rule, RuleError, RuleSet, rule_of
-
-AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)")
 
 
 def known_name(name: str) -> Name:
     """What a name is in a flow that keeps it. Raises UnknownName where there can be none."""
     return Plan.of((name,), allowed_lateness=0).name(name)
-
-
-class Problem(NamedTuple):
-    """What is wrong, and where."""
-
-    place: Place
-    message: str
-
-    def shown(self, name: str, text: str) -> str:
-        """As compilers tell it: file, line, column, then the line with a caret."""
-        lines = text.splitlines() or [""]
-        line = lines[min(self.place.line, len(lines)) - 1]
-        number = f"{self.place.line:>5}"
-        column = len(line[: self.place.column - 1].expandtabs(4))
-        part, caret = with_caret(line.expandtabs(4), column + 1).split("\n")
-        where = f"{name}:{self.place.line}:{self.place.column}"
-        return f"{where}: {self.message}\n{number} | {part}\n{' ' * len(number)} | {caret}"
 
 
 class Checked(NamedTuple):
@@ -48,16 +29,16 @@ def check_rules(text: str) -> Checked:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # what is not TOML, a number of thousands of digits, endless nesting
-        return Checked([], [_not_toml(text, error)])
+        return Checked([], [not_toml(text, error)])
     for name in document:
         if name != "rule":
             return Checked([], [Problem(_first(text, name), f"unknown table {name!r}: wanted [[rule]]")])
     tables = document.get("rule", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         return Checked([], [Problem(_first(text, "rule"), "wanted [[rule]], one for each rule")])
-    places = rule_tables(text)
-    if len(places) != len(tables):  # written in a way that `rule_tables` does not follow, such as rule = [{ … }]
-        places = [Table(1, {}) for _ in tables]
+    places = [table for table in tables_of(text) if table.name == "rule"]
+    if len(places) != len(tables):  # written in a way that `tables_of` does not follow, such as rule = [{ … }]
+        places = [Table("rule", 1, {}) for _ in tables]
     rules: list[Rule] = []
     problems: list[Problem] = []
     for number, (table, place) in enumerate(zip(tables, places, strict=True), 1):
@@ -102,18 +83,9 @@ def _problem(error: RuleError, table: Table) -> Problem:
     if isinstance(cause, ExpressionError):
         if "when" in table.fields:
             message = message.removesuffix(f" (line {cause.line}, column {cause.column})")
-            return Problem(table.fields["when"].inside(cause.line, cause.column), message)
+            return Problem(table.of_expression("when", cause), message)
         message = str(error)  # with its own caret
     return Problem(table.of(error.field), message)
-
-
-def _not_toml(text: str, error: Exception) -> Problem:
-    at = AT.search(str(error))
-    lines = text.splitlines() or [""]
-    if at is None:
-        return Problem(Place(1, 1), f"not TOML: {error}")
-    place = Place(int(at[1]), int(at[2])) if at[1] else Place(len(lines), len(lines[-1]) + 1)
-    return Problem(place, f"not TOML: {AT.sub('', str(error))}")
 
 
 def _first(text: str, name: str) -> Place:

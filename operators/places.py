@@ -1,9 +1,13 @@
-"""Where in a TOML text each rule and each of its fields stands, which the standard reader does not tell."""
+"""Where in a TOML text each table and each of its fields stands, which the standard reader does not tell, and what is
+wrong there, as compilers tell it."""
 
 import re
 from typing import NamedTuple
 
+from operators.expressions import ExpressionError, with_caret
+
 HEADER = re.compile(r"[ \t]*\[\[?[ \t]*([\w.\-]+)[ \t]*\]")
+AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)")
 KEY = re.compile(r"[ \t]*([\w\-]+)[ \t]*=[ \t]*")
 STRING = re.compile(
     r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}'
@@ -38,8 +42,9 @@ class Value(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One `[[rule]]`: the line of its header, and its fields. Those of tables within it are left out."""
+    """One `[[rule]]` or `[learning]`: the line of its header, and its fields without those of tables in it."""
 
+    name: str
     line: int
     fields: dict[str, Value]
 
@@ -47,17 +52,47 @@ class Table(NamedTuple):
         """Where a field stands, or the header where it does not."""
         return self.fields[field].place if field in self.fields else Place(self.line, 1)
 
+    def of_expression(self, field: str, error: ExpressionError) -> Place:
+        """Where an error in the field's expression stands."""
+        return self.fields[field].inside(error.line, error.column)
 
-def rule_tables(text: str) -> list[Table]:
-    """The `[[rule]]` tables of a text that is TOML, in order."""
-    tables: list[Table] = []
+
+class Problem(NamedTuple):
+    """What is wrong, and where."""
+
+    place: Place
+    message: str
+
+    def shown(self, name: str, text: str) -> str:
+        """As compilers tell it: file, line, column, then the line with a caret."""
+        lines = text.splitlines() or [""]
+        line = lines[min(self.place.line, len(lines)) - 1]
+        number = f"{self.place.line:>5}"
+        column = len(line[: self.place.column - 1].expandtabs(4))
+        part, caret = with_caret(line.expandtabs(4), column + 1).split("\n")
+        where = f"{name}:{self.place.line}:{self.place.column}"
+        return f"{where}: {self.message}\n{number} | {part}\n{' ' * len(number)} | {caret}"
+
+
+def not_toml(text: str, error: Exception) -> Problem:
+    """What the standard reader says of a text, with its place where it tells one."""
+    at = AT.search(str(error))
+    if at is None:
+        return Problem(Place(1, 1), f"not TOML: {error}")
+    lines = text.splitlines() or [""]
+    place = Place(int(at[1]), int(at[2])) if at[1] else Place(len(lines), len(lines[-1]) + 1)
+    return Problem(place, f"not TOML: {AT.sub('', str(error))}")
+
+
+def tables_of(text: str) -> list[Table]:
+    """The tables of a text that is TOML, in order; the first, without a name, is what stands before any header."""
     current: dict[str, Value] = {}
+    tables = [Table("", 1, current)]
     position = 0
     while position < len(text):
         if header := HEADER.match(text, position):
             current = {}
-            if header[1] == "rule":
-                tables.append(Table(text.count("\n", 0, position) + 1, current))
+            tables.append(Table(header[1], text.count("\n", 0, position) + 1, current))
         elif key := KEY.match(text, position):
             end = _value_end(text, key.end())
             line = text.count("\n", 0, key.end()) + 1
