@@ -68,7 +68,8 @@ def build(
     changes = steps.changes("changes", op.input("rules_in", flow, sources.rules), parts.changes.read)
     control: KeyedStream[Any] = steps.control("control", changes, routing.shards)
     if parts.model:
-        published = steps.published("published", op.input("models_in", flow, sources.models))
+        models_read = steps.models_read("models_read", op.input("models_in", flow, sources.models))
+        published = steps.published("published", models_read)
         models_in_force = steps.control_models("control_weights", published, routing.shards)
         control = op.merge("all_control", control, models_in_force)
     decided = steps.decide("decide", by_shard, control, parts.decider, columns)
@@ -94,7 +95,8 @@ def build(
         trained = steps.train("train", examples, published, parts.model.name, parts.contest)
         models = steps.only("weights", trained, Weights, Control)
         op.output("models_out", op.map_value("model_records", models, encoding.model_records), sinks.models)
-        events = op.merge("all_events", events, steps.only("model_events", trained, ModelEvent))
+        refused = steps.models_refused("models_refused", models_read)
+        events = op.merge("all_events", events, refused, steps.only("model_events", trained, ModelEvent))
         points = op.merge("all_points", points, steps.points_of("model_points", trained))
 
     op.output("model_events_out", op.map_value("event_records", events, encoding.event_records), sinks.model_events)

@@ -25,6 +25,7 @@ from operators.features.windows import Windows
 from operators.measurements import Point
 from operators.model.contest import Contest
 from operators.model.control import Control, Refused, newest_of_each, read_models
+from operators.model.events import ModelEvent
 from operators.model.join import Example, LabelJoin
 from operators.model.scoring import Weights
 from operators.rules import Changes, RuleEvent
@@ -189,19 +190,28 @@ def control(step_id: str, up: Stream[Changes], shards: Sequence[str]) -> KeyedSt
     return op.flat_map_batch(step_id, up, broadcast)
 
 
-def published(step_id: str, up: Stream[RawBatch]) -> Stream[Weights | Control]:
+def models_read(step_id: str, up: Stream[RawBatch]) -> Stream[Weights | Control | Refused]:
     """Weights and commands, checked: once each, in the one worker that reads their partition."""
+    return op.flat_map_batch(step_id, up, lambda batches: [one for batch in batches for one in read_models(batch)])
 
-    def read(batches: list[RawBatch]) -> list[Weights | Control]:
-        found: list[Weights | Control] = []
-        for one in (one for batch in batches for one in read_models(batch)):
-            if isinstance(one, Refused):
-                log.error("%s", one)
-            else:
-                found.append(one)
-        return newest_of_each(found)
 
-    return op.flat_map_batch(step_id, up, read)
+def published(step_id: str, up: Stream[Weights | Control | Refused]) -> Stream[Weights | Control]:
+    """Those that can be used."""
+    return op.flat_map_batch(
+        step_id, up, lambda found: newest_of_each([one for one in found if not isinstance(one, Refused)])
+    )
+
+
+def models_refused(step_id: str, up: Stream[Weights | Control | Refused]) -> KeyedStream[ModelEvent]:
+    """What is to be told of the others."""
+
+    def tell(found: list[Weights | Control | Refused]) -> list[tuple[str, ModelEvent]]:
+        refused = [one for one in found if isinstance(one, Refused)]
+        for one in refused:
+            log.error("%s", one)
+        return [(one.key, one.event()) for one in refused]
+
+    return op.flat_map_batch(step_id, up, tell)
 
 
 def control_models(

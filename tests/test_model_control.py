@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from connectors.kafka_source import RawBatch
 from flows.encoding import model_records
 from operators.model.control import Action, Control, Refused, newest_of_each, read_models
+from operators.model.events import ModelEvent
 from operators.model.in_force import ModelsInForce
 from operators.model.registry import NoSuchModel, Registry
 from operators.model.scoring import TrainedOn, Weights, WeightsError
@@ -70,6 +71,7 @@ def test_a_record_that_is_no_command_is_refused_with_the_reason(changed: dict[st
     (refused,) = read_models(RawBatch("fraud-models", 2, [7], [AT], [b"control/m"], [record]))
     assert isinstance(refused, Refused)
     assert str(refused).startswith("fraud-models[2] offset 7 is passed over: ")
+    assert refused.event() == ModelEvent("refused", "control/m", 0, AT, str(refused))
 
 
 def in_force(*names: str) -> ModelsInForce:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
+from operators.model.events import ModelEvent
 from operators.model.scoring import Weights, WeightsError
 from operators.times import iso
 from operators.transactions.messages import Messages
@@ -14,6 +15,7 @@ Action = Literal["freeze", "unfreeze", "rollback", "promote", "rules_only", "res
 
 PREFIX = "control/"
 """What the keys of commands begin with; no model's name holds a slash, nor an `@`."""
+LONGEST_NAME = 80
 BY_ITSELF = "fraudflow"
 """Who gave a command that no person gave."""
 
@@ -78,27 +80,35 @@ _DECODER = msgspec.json.Decoder(_Record)
 
 
 class Refused(NamedTuple):
-    """A record of the models' topic that can't be used, where it is, and why."""
+    """A record of the models' topic that can't be used, where it is, and why. `key` is the record's, `at` the broker's
+    time of it in milliseconds."""
 
     topic: str
     partition: int
     offset: int
     error: str
+    key: str
+    at: int
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}] offset {self.offset} is passed over: {self.error}"
 
+    def event(self) -> ModelEvent:
+        """What is told of it."""
+        return ModelEvent("refused", self.key[:LONGEST_NAME], 0, self.at, str(self))
+
 
 def read_models(messages: Messages) -> Iterator[Weights | Control | Refused]:
     """What is to be obeyed of messages of the models' topic, in order. Kept versions (`versions.py`) are left out."""
-    for offset, key, value in zip(messages.offsets, messages.keys, messages.values, strict=True):
+    columns = zip(messages.offsets, messages.timestamps, messages.keys, messages.values, strict=True)
+    for offset, timestamp, key, value in columns:
         name = (key or b"").decode(errors="replace")
         if not value or "@" in name:
             continue
         try:
             yield Control.from_json(value) if name.startswith(PREFIX) else Weights.from_json(value)
         except WeightsError as error:
-            yield Refused(messages.topic, messages.partition, offset, str(error))
+            yield Refused(messages.topic, messages.partition, offset, str(error), name, timestamp)
 
 
 def newest_of_each(found: Sequence[Weights | Control]) -> list[Weights | Control]:

@@ -247,7 +247,7 @@ def test_names_that_do_not_exist_are_told_with_their_place(mock_kafka: Cluster, 
     with pipeline(mock_kafka, RULES_FILE=str(rules)) as flow:
         flow.start()
         assert flow.wait() == [2]
-        assert "rule 'typo': when: unknown name 'amout'; nearest known: amount (line 1, column 16)" in flow.output()
+        assert f"{rules}:3:24: rule 'typo': when: unknown name 'amout'; nearest known: amount" in flow.output()
         assert "Traceback" not in flow.output()
 
 
@@ -350,11 +350,16 @@ def test_hostile_messages_are_dead_letters_and_hostile_weights_are_passed_over(k
         flow.send([*hostile, good])
         label = b'{"transaction_id": %s, "user_id": "u", "is_fraud": true}' % deep
         flow.send([label, b'{"transaction_id": "x", "user_id": "u", "is_fraud": %s}' % deep], "LABEL_TOPIC")
-        flow.send([b'{"id": %s}' % deep, b'{"when": "amount > 1", "cooldown": "%sd"}' % (b"9" * 400)], "RULE_TOPIC")
+        rules = [b'{"id": %s}' % deep, b'{"when": "amount > 1", "cooldown": "%sd"}' % (b"9" * 400)]
+        rules += [b'{"when": "amount > 1", "message": "{count_%sm}"}' % (b"1" * 900), b'{"when": "amount > \\u0661"}']
+        rules += [b'{"when": "%s 2 / 3 > 0"}' % (b"event_time * " * 30), b"{\"when\": \"user_id in ('{}', '{0}')\"}"]
+        flow.send(rules, "RULE_TOPIC")
         for _ in range(2):
             flow.run(recover=True)
         assert by_rules(flow.alerts()) == {"t1": {"high_amount"}}
         assert len(flow.read("DLQ_TOPIC")) == len(hostile) + 2
+        events = [event["event"] for event in flow.records("MODEL_EVENT_TOPIC")]
+        assert [events.count(kind) for kind in ("refused", "rule_refused", "rule_changed")] == [len(models), 5, 1]
 
 
 def test_a_dead_letter_that_no_topic_would_take_is_cut(mock_kafka: Cluster):
