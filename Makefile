@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 STAMP_DEV := .venv/.installed-dev
 
-.PHONY: demo setup test check format lint types bench bench-peers lock clean
+.PHONY: demo setup test check format lint types bench bench-peers lock clean fitting
 
 demo: $(STAMP)
 	@$(BIN)/python -m fraudflow demo $(ARGS)
@@ -38,13 +38,16 @@ bench: $(STAMP_DEV)
 bench-peers: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
-$(STAMP): requirements.txt
+$(STAMP): requirements.txt | fitting
 	@$(if $(PYTHON),,echo "fraudflow needs Python 3.11 or 3.12, which is not on the PATH: install it from python.org or your system's packages (or: make PYTHON=/path/to/python3.12)" >&2; exit 1)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"fraudflow needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: install one of them from python.org or your system packages, then: make PYTHON=python3.12")'
 	@echo "Installing into .venv with $(PYTHON)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
+
+fitting:
+	@test ! -e .venv || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null || { echo "the Python that .venv was made with is gone, or is not 3.11 or 3.12: make clean, then try again" >&2; exit 1; }
 
 $(STAMP_DEV): requirements-dev.txt $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt

@@ -16,7 +16,8 @@ from operators.model.scoring import TrainedOn, Weights
 from operators.rules import ChangeReader, RuleError, RulesInForce, Start, parse_rules, start_of
 from operators.rules.changes import FOREVER
 from operators.rules.in_force import State
-from tests.records import NOON, Batch, transaction
+from operators.times import iso
+from tests.records import DAY, NOON, Batch, transaction
 
 DATA = Path(__file__).parent / "data"
 RULES, LISTS = "fraud-rules", "fraud-lists"
@@ -249,6 +250,24 @@ def test_entries_are_set_and_removed_and_told_by_the_batch():
     rules = in_force()
     rules.apply(changes)
     assert rules.lists == {"trusted": {"a/b": FOREVER}, "blocked": {}}
+
+
+def test_an_entry_is_forgotten_a_month_after_its_end():
+    rules = in_force()
+    ends = {"soon": NOON, "later": NOON + DAY, "last": NOON + 2 * DAY}
+    rules.apply(read(*(entry("blocked", value, expires_at=iso(end)) for value, end in ends.items()), topic=LISTS))
+    rules.apply(read(entry("trusted", "always"), topic=LISTS))
+    rules.pass_time(NOON + 30 * DAY - 1)
+    assert set(rules.lists["blocked"]) == {"soon", "later", "last"}
+    before = rules.state()
+    rules.pass_time(NOON + 31 * DAY - 1)  # a day after the last look
+    assert set(rules.lists["blocked"]) == {"later", "last"}
+    assert rules.state() != before
+    after = in_force()
+    after.restore(rules.state())
+    after.pass_time(NOON + 400 * DAY)
+    assert after.lists == {"blocked": {}, "trusted": {"always": FOREVER}}
+    assert [id for id, _ in ids(after)] == ["big", "velocity"]  # the lists that rules ask are these ones still
 
 
 LISTED = """

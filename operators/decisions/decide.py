@@ -145,6 +145,8 @@ class Decider:
     ) -> DecidedBatch:
         """Judge a batch: `rows` are the features of each transaction, `now` is the wall clock in milliseconds, `marks`
         what is told of each row beside its values (none where there is nothing to tell)."""
+        if transactions:
+            self.in_force.pass_time(transactions[-1].event_time)
         inputs: Sequence[dict[str, float]] = self.encoder.encode(transactions, rows) if self.encoder else []
         scores = self.models.scorer.scores(inputs) if self.encoder else [None] * len(transactions)
         fired: dict[int, list[int]] = {}

@@ -8,6 +8,10 @@ from operators.expressions import Namespace
 from operators.rules.changes import Changes, ListChange, Start
 from operators.rules.rule_set import CompiledRules, Rule, RuleError, RuleSet
 
+DAY = 86_400_000
+KEPT_EXPIRED = 30 * DAY
+"""So long after their end entries of lists stay, for transactions that come late."""
+
 
 class State(msgspec.Struct, array_like=True):
     """What was changed since the rules' file: rules by id (None: removed), and the lists as they are."""
@@ -21,7 +25,7 @@ class RulesInForce:
 
     `start` overrides what `restore` brings: it is as new or newer. Changes that `start` has seen are passed over. The
     same changes in the same order give the same set, whatever came between. Memory: the lists, about 120 bytes an
-    entry; in a snapshot an entry takes its own length and up to 10 bytes.
+    entry; in a snapshot an entry takes its own length and up to 10 bytes. An entry is forgotten a month after its end.
     """
 
     def __init__(self, base: RuleSet, namespace: Namespace, start: Start) -> None:
@@ -31,6 +35,7 @@ class RulesInForce:
         self.overrides: dict[str, Rule | None] = {}
         self.lists: dict[str, dict[str, int]] = {}
         self._packed_lists: msgspec.Raw | None = None
+        self._sweep_at = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -64,6 +69,18 @@ class RulesInForce:
         if changes:
             self._packed_lists = None
 
+    def pass_time(self, event_time: int) -> None:
+        """Tell how far transactions have come: once a day of event time, entries that ended long ago are forgotten."""
+        if event_time < self._sweep_at:
+            return
+        self._sweep_at = event_time + DAY
+        for entries in self.lists.values():
+            ended = [value for value, until in entries.items() if until <= event_time - KEPT_EXPIRED]
+            for value in ended:
+                del entries[value]
+            if ended:
+                self._packed_lists = None
+
     def state(self) -> State:
         """For the snapshot. The lists are packed once, until they change."""
         if self._packed_lists is None:
@@ -76,6 +93,7 @@ class RulesInForce:
         self.overrides = dict(state.rules)
         self.lists = msgspec.msgpack.decode(state.lists, type=dict[str, dict[str, int]])
         self._packed_lists = None
+        self._sweep_at = 0
         try:
             self._begin()
         except RuleError as error:
