@@ -8,9 +8,12 @@ from uuid import uuid4
 
 import pytest
 
+from tests import depth
 from tests.servers.influxdb import InfluxDB
 from tests.servers.kafka import Cluster, Kafka, MockKafka
 from tests.servers.process import Server, ServerMissing
+
+depth.register()
 
 S = TypeVar("S", bound=Server)
 

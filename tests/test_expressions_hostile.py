@@ -1,5 +1,7 @@
 """Attacks: what is known against sandboxes of `eval`, and what an expression could cost or stop."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,10 +81,6 @@ HOSTILE = [
     "amount == 10000000000000000000",
     "amount == " + "9" * 1_900,
     "amount == 0x" + "f" * 1_900,
-    "amount * " * 12 + "amount > 1",
-    "amount * 10 * " * 6 + "3 > 1",
-    "min(amount * amount * amount, 9) * abs(amount * amount * amount) * max(amount * amount, 1) * -amount * amount * "
-    "amount * amount * amount > 1",
     "amount @ amount",
     "amount // 2",
     "amount & 1",
@@ -204,22 +202,17 @@ def whole(source, time):
 
 @given(st.recursive(FACTORS, combined, max_leaves=40), st.sampled_from([0, 1, LATEST]))
 def test_no_calculation_leaves_the_numbers(source, time):
-    """Python's whole numbers have no end, its floats have: dividing a product of too many would stop the flow."""
-    try:
-        parse(source)
-    except ExpressionError:
-        return
     found = whole(source, time)
     assert found is None or isinstance(float(found), float)
 
 
-@pytest.mark.parametrize("factor", ["time", "1000000000000000000", "(time + 1000000000000000000)"])
+@pytest.mark.parametrize("factor", ["time", "1000000000000000000", "round(time)"])
 @pytest.mark.parametrize("rest", ["/ 3", "% 2.5", "* 0.5", "+ 0.5"])
-def test_as_many_factors_as_are_allowed_stay_a_number(factor, rest):
-    product = " * ".join([factor] * 12)
-    assert whole(f"({product}) {rest}", LATEST) >= 0
-    with pytest.raises(ExpressionError, match="more than 12 numbers are multiplied"):
-        parse(f"{product} * time")
+def test_a_product_of_any_length_is_a_number(factor, rest):
+    """Python's whole numbers have no end, its floats have: dividing such a product would stop the flow."""
+    product = " * ".join([factor] * 36)
+    found = whole(f"({product}) {rest}", LATEST)
+    assert found >= 0 or math.isnan(found)
 
 
 def test_only_the_place_of_an_error_in_a_long_line_is_shown():

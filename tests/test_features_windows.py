@@ -14,6 +14,7 @@ from operators.features.names import AMOUNTS, ENTITIES, NUMERIC, OF_ANY_FIELD
 from operators.features.plan import EntityPlan, Plan
 from operators.features.windows import Labelled, Windows
 from operators.transactions.records import Transaction
+from tests.depth import examples
 from tests.oracle import Oracle
 
 LATENESS = 4_000
@@ -112,7 +113,7 @@ def agree(plan: EntityPlan, batches: list[list[Transaction]], restore: bool = Tr
 
 plans = st.lists(st.sampled_from(names(WINDOWS)), min_size=1, max_size=8, unique=True)
 slow = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -135,13 +136,13 @@ def test_events_that_are_too_late_are_told_and_spoil_nothing_later(
 DAY = 86_400_000
 
 
-@settings(slow, max_examples=150)
+@settings(slow, max_examples=examples(150))
 @given(plans, streams([0, 1000, DAY, 10 * DAY, 60 * DAY], [0, 0, 0, 1000, 4000]))
 def test_values_stay_right_over_months(chosen: list[str], batches: list[list[Transaction]]) -> None:
     agree(plan_of(*chosen), batches)
 
 
-@settings(slow, max_examples=150)
+@settings(slow, max_examples=examples(150))
 @given(
     st.sampled_from(ENTITIES),
     st.lists(st.sampled_from(names(["3s", "tumbling_2s", "last3", "ever"])), min_size=1, max_size=4, unique=True),
@@ -196,7 +197,7 @@ def test_long_streams_of_few_keys_agree_with_the_oracle(
     agree(plan, [events[start:end] for start, end in pairwise(cuts)], restore=seed % 2 == 0)
 
 
-@settings(slow, max_examples=200)
+@settings(slow, max_examples=examples(200))
 @given(
     st.lists(st.sampled_from(names(["1s", "3s", "tumbling_2s", "last3", "ever"])), max_size=5, unique=True),
     streams([0, 0, 500, 1000, 3000], [0, 0, 0, 500, 1000, 2000, 4000]),
@@ -231,7 +232,7 @@ def test_a_repeated_transaction_is_counted_once(
 LABELS = ["fraud_count", "fraud_rate"]
 
 
-@settings(slow, max_examples=200)
+@settings(slow, max_examples=examples(200))
 @given(
     st.sampled_from(["user", "merchant", "receiver"]),
     st.lists(st.sampled_from([f"{a}_{w}" for a, w in product(LABELS, ["1s", "3s", "1m", "last1", "last3", "ever"])])),

@@ -11,7 +11,7 @@ import typer.main
 from flows.settings import Settings
 from fraudflow.cli import app
 from operators.expressions import ExpressionError, Name, compile_condition, parse
-from operators.expressions.language import FUNCTIONS, MAX_DEPTH, MAX_FACTORS, MAX_LENGTH, MAX_NUMBER
+from operators.expressions.language import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, MAX_NUMBER
 from operators.features.plan import Plan
 from operators.rules import ChangeReader, Rule, RulesInForce, Start, load_rules
 from operators.rules.checking import check_rules, known_name
@@ -72,7 +72,6 @@ def test_the_table_of_fields_is_complete() -> None:
 
 def test_the_bounds_and_functions_are_those_that_there_are() -> None:
     assert f"At most {MAX_LENGTH:,} characters (a message {LONGEST_MESSAGE:,}),\nnested {MAX_DEPTH} deep" in TEXT
-    assert f"{MAX_FACTORS} numbers multiplied with each other" in TEXT
     assert f"up to {MAX_NUMBER:.0e}".replace("e+", "e") in TEXT
     for function in FUNCTIONS:
         assert f"`{function}`" in TEXT

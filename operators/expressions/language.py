@@ -19,8 +19,6 @@ Kind = Literal["number", "text", "boolean"]
 MAX_LENGTH = 2_000
 MAX_DEPTH = 40
 MAX_NUMBER = 1e18
-MAX_FACTORS = 12
-"""Whole numbers multiplied with each other: more could be more than a float holds."""
 FUNCTIONS = ("abs", "log", "max", "min", "missing", "round", "sqrt")
 SPELLED = {"=": "==", "&&": "and", "||": "or", "!": "not", "AND": "and", "OR": "or", "NOT": "not"}
 """What other languages write, and what it is here."""
@@ -132,7 +130,6 @@ def parse(source: str) -> Expression:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not flat.startswith(node.id, node.col_offset):  # Python takes look-alikes
             raise _error(f"write {shown(node.id)} in plain letters", source, node.col_offset)
-    _factors(tree, source)
     lists = dict.fromkeys(name for node in ast.walk(tree) if (name := list_name(node)) is not None)
     return Expression(source, tree, tuple(names), tuple(lists))
 
@@ -202,25 +199,6 @@ def _check(node: ast.expr, source: str, names: dict[str, None], depth: int) -> N
                     _check(child, source, names, depth + 1)
                 elif not isinstance(child, ALLOWED):
                     raise _error(f"the operator {_describe(child)} is not allowed", source, node.col_offset)
-
-
-def _factors(node: ast.AST, source: str) -> int:
-    """How many numbers are multiplied with each other at most. A quotient, a root and the like are floats, of which any
-    number may be: they end in infinity."""
-    found = [_factors(child, source) for child in ast.iter_child_nodes(node)]
-    match node:
-        case ast.Name():
-            return 1
-        case ast.BinOp(op=ast.Mult()):
-            factors = sum(found)
-            if factors > MAX_FACTORS:
-                raise _error(f"more than {MAX_FACTORS} numbers are multiplied with each other", source, node.col_offset)
-            return factors
-        case ast.BinOp(op=ast.Div()) | ast.Call(func=ast.Name(id="log" | "sqrt" | "round")):
-            return 1
-        case ast.Constant(value=value):
-            return int(isinstance(value, int))
-    return max(found, default=0)
 
 
 def _describe(node: ast.AST) -> str:
