@@ -11,7 +11,7 @@ import pytest
 
 from fraudflow.evaluation.history import Labelled
 from fraudflow.rules.findings import findings
-from fraudflow.rules.terminal import money
+from fraudflow.rules.terminal import money, warming_up
 from fraudflow.rules.trial import columns, run
 from operators.decisions.cooldown import Cooldown
 from operators.decisions.decide import VERDICTS, Decider, Thresholds
@@ -110,6 +110,29 @@ def test_without_labels_what_has_no_meaning_is_null():
     decisions = found["rules"]["decisions"]
     assert (decisions["precision"], decisions["recall"], decisions["caught_share"]) == (None, None, None)
     json.dumps(found)
+
+
+def test_rules_whose_windows_were_not_full_are_told():
+    rules = "[[rule]]\nid = 'wide'\nwhen = 'count_1d > 1'\n[[rule]]\nid = 'plain'\nwhen = 'amount > 1'\n"
+    rules += "[[rule]]\nid = 'ever'\nwhen = 'count_ever > 1'\n[[rule]]\nid = 'short'\nwhen = 'count_1m > 0'\n"
+    rules += "[[rule]]\nid = 'endless'\nwhen = 'count_30d > 1_000'\n"
+    history = [Labelled(transaction("ann", hour * HOUR), None) for hour in range(60)]
+    found = found_in(history, rules)
+    told = {
+        rule["id"]: (rule["full_from"], rule["hits"], rule["hits_warming_up"]) for rule in found["rules"]["by_rule"]
+    }
+    assert told == {
+        "wide": ("2024-12-05T12:00:00.000Z", 59, 23),
+        "plain": (None, 60, 0),
+        "ever": (None, 59, 0),
+        "short": ("2024-12-04T12:01:00.000Z", 60, 1),
+        "endless": ("2025-01-03T12:00:00.000Z", 0, 0),
+    }
+    assert warming_up(found, found["rules"]) == [
+        "wide until 2024-12-05T12:00: 23 of its 59 hits",
+        "short until 2024-12-04T12:01: 1 of its 60 hits",
+        "endless until 2025-01-03T12:00, after the end of the history: 0 of its 0 hits",
+    ]
 
 
 def test_it_decides_as_the_flow_does():

@@ -61,8 +61,10 @@ def _of_trial(history: History, trial: Trial, name: str) -> Found:
                 "hits_a_day": round(len(rows) / history.days, 2),
                 "alone": int((hit_by[rows] == 1).sum()),
                 "frauds_alone": int(((hit_by[rows] == 1) & (history.fraud[rows] == 1)).sum()),
+                "full_from": iso(full_from) if full_from > history.times[0] else None,
+                "hits_warming_up": int((history.times[rows] < full_from).sum()),
             }
-            for rule, rows in zip(trial.rules.rules, trial.rows, strict=True)
+            for rule, rows, full_from in zip(trial.rules.rules, trial.rows, trial.full_from, strict=True)
         ],
         "overlap": _overlap(trial),
     }

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fraudflow.pages import AMBER, BLUE, GREEN, RED, Figure, chart, figure, page, panel, panels, table
-from fraudflow.rules.terminal import figures, money
+from fraudflow.rules.terminal import figures, money, warming_up
 
 Found = dict[str, Any]
 
@@ -16,7 +16,12 @@ def backtest_page(found: Found) -> str:
         f"{found['frauds']:,} frauds of {money(found['fraud_amount'])}. Rules only, without the model."
     )
     sections = [
-        panel("Rules", "Caught: money of frauds that were hit; bothered: money of the rest.", _rules(found), wide=True)
+        panel(
+            "Rules",
+            f"Caught: money of frauds that were hit; bothered: money of the rest.{_warming(found)}",
+            _rules(found),
+            wide=True,
+        )
     ]
     if found["against"]:
         sections.append(panel("Decisions that change", f"From {found['against']['file']}.", _changes(found), wide=True))
@@ -42,6 +47,11 @@ def _rules(found: Found) -> str:
         behind = "" if trial is found["rules"] else f" ({trial['file']})"
         rows += [[f"{rule['id']}{behind}", *_cells(rule)] for rule in (*trial["by_rule"], everything)]
     return table(header, rows)
+
+
+def _warming(found: Found) -> str:
+    lines = dict.fromkeys(line for trial in _trials(found) for line in warming_up(found, trial))
+    return f" Windows begin empty with the history; warming up: {'; '.join(lines)}." if lines else ""
 
 
 def _cells(rule: Found) -> list[str]:

@@ -5,6 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from operators.times import parse_time
+
 Found = dict[str, Any]
 
 
@@ -24,6 +26,8 @@ def show(found: Found) -> None:
         if found[name]:
             console.print()
             _trial(console, found[name])
+            for line in warming_up(found, found[name]):
+                console.print(f"windows warming up: {line}", highlight=False, soft_wrap=True)
     if found["against"]:
         console.print()
         _changes(console, found)
@@ -31,7 +35,7 @@ def show(found: Found) -> None:
 
 def _trial(console: Console, trial: Found) -> None:
     table = Table(title=trial["file"], title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("rule", no_wrap=True)
+    table.add_column("rule", overflow="fold", min_width=12)  # what gives way where the terminal is narrow
     for name in ("hits", "a day", "frauds", "precision", "recall", "caught", "bothered"):
         table.add_column(name, justify="right", no_wrap=True)
     for rule in trial["by_rule"]:
@@ -53,6 +57,18 @@ def _trial(console: Console, trial: Found) -> None:
         f"{trial['alerts']:,} alerts after cooldowns, {trial['alerts_a_day']:,.1f} a day",
         highlight=False,
     )
+
+
+def warming_up(found: Found, trial: Found) -> list[str]:
+    """Rules whose windows fill within more than a tenth of the history, or at whose hits they were not full."""
+    begins, ends = (parse_time(found[end]) for end in ("from", "to"))
+    lines = []
+    for rule in trial["by_rule"]:
+        until = parse_time(rule["full_from"]) if rule["full_from"] else begins
+        if until - begins > (ends - begins) / 10 or rule["hits_warming_up"]:
+            when = f"{rule['full_from'][:16]}{', after the end of the history' if until > ends else ''}"
+            lines.append(f"{rule['id']} until {when}: {rule['hits_warming_up']:,} of its {rule['hits']:,} hits")
+    return lines
 
 
 def figures(measured: Found, a_day: float) -> list[str]:

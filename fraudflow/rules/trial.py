@@ -1,6 +1,6 @@
 """Rule sets put through a history: what fires where, what is decided, what is sent after cooldowns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,12 +37,14 @@ class History(NamedTuple):
 
 class Trial(NamedTuple):
     """What one rule set did. `rows[rule]` are the rows at which it fires, shadow rules too; `verdicts` is what the
-    active rules decide on each row (an index of VERDICTS), `alerts` are the rows at which an alert is sent."""
+    active rules decide on each row (an index of VERDICTS), `alerts` are the rows at which an alert is sent, `full_from`
+    the event times from which on all windows of each rule are full: those of the history begin empty."""
 
     rules: RuleSet
     rows: list[Array]
     verdicts: Array
     alerts: Array
+    full_from: list[int]
 
 
 def columns(history: Sequence[Labelled]) -> History:
@@ -82,7 +84,8 @@ def run(
         for collector in collectors:
             collector.add(start, transactions, rows)
         progress(start + len(transactions))
-    return [collector.trial() for collector in collectors]
+    full_from = {name: time for window in windows for name, time in window.full_from().items()}
+    return [collector.trial(full_from) for collector in collectors]
 
 
 class _Collector:
@@ -112,9 +115,10 @@ class _Collector:
             if not self.cooled or self.cooldown.apply([_decision(transactions[index], verdict, hits)]):
                 self.alerts.append(start + index)
 
-    def trial(self) -> Trial:
+    def trial(self, full_from: Mapping[str, int]) -> Trial:
         rows = [np.array(found, dtype=np.int64) for found in self.rows]
-        return Trial(self.rules, rows, self.verdicts, np.array(self.alerts, dtype=np.int64))
+        full = [max((full_from.get(name, 0) for name in rule.names), default=0) for rule in self.rules.rules]
+        return Trial(self.rules, rows, self.verdicts, np.array(self.alerts, dtype=np.int64), full)
 
 
 def _decision(transaction: Transaction, verdict: Verdict, hits: list[Hit]) -> Decision:
