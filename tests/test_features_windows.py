@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from operators.features import busy, values
+from operators.features import buckets, busy, logs, pages, values
 from operators.features.names import AMOUNTS, ENTITIES, NUMERIC, OF_ANY_FIELD
 from operators.features.plan import EntityPlan, Plan
 from operators.features.windows import Labelled, Windows
@@ -164,14 +164,26 @@ def test_every_name_works_alone() -> None:
 LONG = names(["3s", "1m", "tumbling_2s", "last1", "last3", "ever"])
 
 
-@pytest.mark.parametrize("busy_from", [busy.BUSY_FROM, 1])
+def make_everything_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there for thousands of events is used for a few."""
+    for module in (busy, values):
+        monkeypatch.setattr(module, "BUSY_FROM", 1)
+    for module, name, value in [
+        (busy, "SWEEP_EVERY", 1), (busy, "LONG", 4), (buckets, "FULL", 2), (logs, "LONG_LOG", 40),
+        (logs, "LONG_TRIM", 3), (logs, "SHORT_LOG", 3), (pages, "PAGE_BITS", 4), (pages, "PAGE", 16),
+        (pages, "_WITHIN", 15),
+    ]:  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.parametrize("all_busy", [False, True])
 @pytest.mark.parametrize("seed", range(27))
 def test_long_streams_of_few_keys_agree_with_the_oracle(
-    seed: int, busy_from: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, all_busy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Logs that grow, are trimmed, widened and entered in the middle, many times over."""
-    monkeypatch.setattr(busy, "BUSY_FROM", busy_from)
-    monkeypatch.setattr(values, "BUSY_FROM", busy_from)
+    if all_busy:
+        make_everything_busy(monkeypatch)
     random = Random(seed)
     plan = plan_of(*random.sample(LONG[seed % 9 :: 9], 8))  # every name has its turn
     pace = random.choice([300, 1000, 4000, 40_000])
@@ -202,16 +214,16 @@ def test_long_streams_of_few_keys_agree_with_the_oracle(
     st.lists(st.sampled_from(names(["1s", "3s", "tumbling_2s", "last3", "ever"])), max_size=5, unique=True),
     streams([0, 0, 500, 1000, 3000], [0, 0, 0, 500, 1000, 2000, 4000]),
     st.randoms(use_true_random=False),
-    st.sampled_from([busy.BUSY_FROM, 1]),
+    st.booleans(),
 )
 def test_a_repeated_transaction_is_counted_once(
-    chosen: list[str], batches: list[list[Transaction]], random: Random, busy_from: int
+    chosen: list[str], batches: list[list[Transaction]], random: Random, all_busy: bool
 ) -> None:
     (plan,) = Plan.of(chosen, allowed_lateness=LATENESS, repeats=True).entities
     oracle = Oracle(plan.features, LATENESS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(values, "BUSY_FROM", busy_from)
-        patch.setattr(busy, "BUSY_FROM", busy_from)
+        if all_busy:
+            make_everything_busy(patch)
         windows = Windows(plan)
         for batch in batches:
             batch = [msgspec.structs.replace(event, transaction_id=random.choice("abcdefg") * 20) for event in batch]

@@ -1,68 +1,121 @@
 """What is kept beside a log for windows of many events: a busy key costs no more at each event than a quiet one.
 
 Derived from the log and never part of the state. It follows the window of the latest event, by places in the log that
-`trimmed` and `inserted` keep right; a step is paid for by the events that enter and leave. A window from `low` to
-`high` holds the records after `low`, up to and with `high`.
+`trimmed` and `inserted` keep right. A window from `low` to `high` holds the records after `low`, up to and with `high`.
+However many events leave a window at once, no event pays for them one by one.
 """
 
 from array import array
 from bisect import bisect_left
 from typing import Final
 
+from operators.features.buckets import Buckets
 from operators.features.layout import Log
+from operators.features.pages import Pages
 
 BUSY_FROM: Final = 64
 """A slice of this many events costs about as much as the step of a counter (1 us)."""
+SWEEP_EVERY: Final = 8
+LONG: Final = 8192
+"""Entries of an array; more of them are kept in pages."""
 
 
 class Counter:
-    """How often each known value of a column is in the window."""
+    """Which known values of a column are in the window, by the last record that has each.
+
+    Records are numbered as they enter, from 1. A window has as many different values as it has records that are the
+    last of their value; those are marked, a byte each, so that the marks of all that leave are counted in one go.
+    """
 
     def __init__(self, size: int, column: int) -> None:
         self.size = size
         self.column = column
-        self.counts: dict[int, int] = {}
         self.low = self.high = 0
+        self._unused: list[Buckets[int]] = []
+        self.last: Buckets[int] = Buckets()
+        self._begin(0)
+
+    def _begin(self, low: int) -> None:
+        self._unused.append(self.last)
+        self.low = self.high = low
+        self.found = 0
+        self.last = Buckets()
+        self.marks = bytearray(1)
+        self.start = low
+        """The place of the record of the first mark, and its number."""
+        self.number = 0
 
     def distinct(self, log: Log, low: int, high: int) -> int:
         """How many different known values are in the window."""
         self._move(log, low, high)
-        return len(self.counts)
+        return self.found
 
     def has(self, log: Log, low: int, high: int, value: int) -> bool:
         """Whether the value is in the window."""
         self._move(log, low, high)
-        return value in self.counts
+        return self.last.get(value) > self._number(low)
 
     def trimmed(self, by: int, first: int) -> None:
         """The records moved to the front by this much; the log begins at `first`."""
         self.low -= by
-        self.high = self.high - by if self.low >= first else 0
+        self.high -= by
+        self.start -= by
 
-    def inserted(self, place: int, value: int) -> None:
+    def inserted(self, log: Log, place: int) -> None:
         """A record was put in at `place`, before the last."""
+        size, last, marks = self.size, self.last, self.marks
+        if place > self.high:
+            return
+        self.high += size
         if place <= self.low:
-            self.low += self.size
-            self.high += self.size
-        elif place <= self.high:
-            self.high += self.size
+            self.low += size
+            self.start += size
+            return
+        index = (place - self.start) // size
+        marks.insert(index, 0)
+        number, low = self.number + index, self._number(self.low)
+        for value in set(log[place + size + self.column : self.high + self.column + 1 : size]):
             if value:
-                self.counts[value] = self.counts.get(value, 0) + 1
+                last.put(value, last.get(value) + 1)  # the last one that has it is behind, and moved
+        value = log[place + self.column]
+        before = last.get(value)
+        if not value or before > number:
+            return
+        if before > low:
+            marks[before - self.number] = 0
+        else:
+            self.found += 1
+        marks[index] = 1
+        last.put(value, number)
+
+    def _number(self, place: int) -> int:
+        return (place - self.start) // self.size + self.number
 
     def _move(self, log: Log, low: int, high: int) -> None:
-        counts, k, size = self.counts, self.column, self.size
-        if not self.high or low - self.low > high - low or low < self.low or high < self.high:
-            counts.clear()
-            self.low = self.high = low
-        for value in log[self.high + size + k : high + k + 1 : size]:
+        if low < self.low or high < self.high or low > self.high or not self.high:
+            self._begin(low)
+        if self._unused and not self._unused[-1].shrink():  # not all at once: it may be large
+            self._unused.pop()
+        size, marks, last = self.size, self.marks, self.last
+        was_low = self._number(self.low)
+        for value in log[self.high + size + self.column : high + self.column + 1 : size]:
+            number = self.number + len(marks)
+            marks.append(1 if value else 0)
             if value:
-                counts[value] = counts.get(value, 0) + 1
-        for value in log[self.low + size + k : low + k + 1 : size]:
-            if value:
-                if counts[value] == 1:
-                    del counts[value]
+                before = last.put(value, number)
+                if before > was_low:
+                    marks[before - self.number] = 0
                 else:
-                    counts[value] -= 1
+                    self.found += 1
+                if not number % SWEEP_EVERY:
+                    last.sweep(was_low.__ge__)
+        if low > self.low:
+            gone = (low - self.start) // size
+            self.found -= marks.count(1, was_low - self.number + 1, gone + 1)
+            if gone > len(marks) // 2:
+                del marks[:gone]
+                self.number += gone
+                self.start = low
         self.low, self.high = low, high
 
 
@@ -78,30 +131,32 @@ class Extreme:
         self.size = size
         self.column = column
         self.sign = sign
-        self.values: list[int] = []
-        self.at = array("q")
+        self.values: array[int] | Pages = array("q")
+        self.at: array[int] | Pages = array("q")
         self.offset = 0
         self.high = 0
 
     def place(self, log: Log, low: int, high: int) -> int:
         """The place of the extreme of the window; 0 where none is known."""
-        values, at, k, size = self.values, self.at, self.column, self.size
+        k, size = self.column, self.size
         if self.high < low or high < self.high:
-            values.clear()
-            del at[:]
+            self.values, self.at = array("q"), array("q")
             self.high = low
-        new = log[self.high + size + k : high + k + 1 : size]
-        for i, value in enumerate(new, 1):
+        values, at = self.values, self.at
+        for i, value in enumerate(log[self.high + size + k : high + k + 1 : size], 1):
             if value:
                 beaten = bisect_left(values, self.sign * value)
-                del values[beaten:], at[beaten:]
-                values.append(self.sign * value)
-                at.append(self.high + self.offset + i * size)
+                if beaten < len(values):
+                    del values[beaten:], at[beaten:]
+                values.fromlist([self.sign * value])
+                at.fromlist([self.high + self.offset + i * size])
         self.high = high
         start = bisect_left(at, low + size + self.offset)
         result = at[start] - self.offset if start < len(values) else 0
-        if start > BUSY_FROM and start > len(values) // 2:
+        if start > BUSY_FROM and (start > len(values) // 2 or isinstance(values, Pages)):
             del values[:start], at[:start]
+        if len(values) > LONG and not isinstance(values, Pages):
+            self.values, self.at = Pages(values[:]), Pages(at[:])
         return result
 
     def trimmed(self, by: int, first: int) -> None:
@@ -109,15 +164,20 @@ class Extreme:
         self.offset += by
         self.high -= by
 
-    def inserted(self, place: int, value: int) -> None:
+    def inserted(self, log: Log, place: int) -> None:
         """A record was put in at `place`, before the last."""
         if place > self.high:
             return
         self.high += self.size
         later = bisect_left(self.at, place + self.offset)
-        self.at[later:] = array("q", [other + self.size for other in self.at[later:]])
+        value = log[place + self.column]
+        values, moved = self.values[later:], array("q", [other + self.size for other in self.at[later:]])
         beats = self.sign * value
-        if value and (later == len(self.values) or beats < self.values[later]):
-            beaten = bisect_left(self.values, beats, 0, later)
-            self.values[beaten:later] = [beats]
-            self.at[beaten:later] = array("q", [place + self.offset])
+        kept = later
+        if value and (not values or beats < values[0]):
+            kept = bisect_left(self.values, beats, 0, later)
+            values.insert(0, beats)
+            moved.insert(0, place + self.offset)
+        del self.values[kept:], self.at[kept:]
+        self.values.extend(values)
+        self.at.extend(moved)

@@ -1,6 +1,7 @@
 """A log of an older plan made into one of the present plan: what is there stays, what follows from it is derived, and
 what the old plan did not keep is missing for the events of then."""
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
@@ -41,7 +42,7 @@ class Conversion:
         # Totals of all time must be of the same events: where a new one starts now, all start from the log.
         self.totals: bool = header["ever"] and self.layout.ever and all(map(self._is_stored, squares))
 
-    def __call__(self, old: Log) -> Log:
+    def __call__(self, old: Log) -> "array[int]":
         """The new log. The old one is left as it is."""
         layout = self.layout
 

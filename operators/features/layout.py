@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from operators.features.names import AMOUNTS, TEXTS, Feature, Window
+from operators.features.pages import Pages
 from operators.features.plan import EntityPlan
 
 TRIM_AT: Final = 0
@@ -31,7 +32,7 @@ log of usual amounts fits into 32 bits: in two columns it did not, and ten featu
 
 PLACE: Final = "place"
 Kind = Literal["own", "sum", "carry_time", "carry"]
-Log: TypeAlias = "array[int]"
+Log: TypeAlias = "array[int] | Pages"
 
 
 class Column(NamedTuple):
@@ -109,12 +110,12 @@ class Layout:
         """The places of the columns of sums."""
         return [k for k, column in enumerate(self.columns, 1) if column.kind == "sum"]
 
-    def entries(self, log: Log, k: int) -> Log:
+    def entries(self, log: Log, k: int) -> "array[int]":
         """A column of all records, the first one too; 0 is the times."""
         return log[self.first + k :: self.size]
 
 
-def log_of(header: Iterable[int], columns: list[list[int]]) -> Log:
+def log_of(header: Iterable[int], columns: list[list[int]]) -> "array[int]":
     """A log with this header and these columns (times first), narrow where all fits."""
     header = list(header)
     records = [entry for record in zip(*columns, strict=True) for entry in record]

@@ -10,16 +10,21 @@ from operators.features import busy
 from operators.features.busy import Counter, Extreme
 from operators.features.labels import Key, Labels
 from operators.features.layout import DROPPED, ID_HASHES, TRIM_AT, Layout, Log, log_of, own_column, reach
+from operators.features.pages import Pages
 from operators.features.texts import Texts
 
 SPARE: Final = 4
 """Events that a log may hold beyond one and a half times what it needs, before it is trimmed."""
+LONG_LOG: Final = 1 << 14
+"""Entries of a log: a longer one is kept in pages, as a copy of it would take 10 us and more."""
+LONG_TRIM: Final = 1024
+"""Events after which a long log is trimmed."""
 SHORT_LOG: Final = 64
 """Times of so many events are copied out of the log before a bisection: a third of what looking into it costs."""
 BUSY_LOG: Final = 128
 """A log of more events is wide: one that grew further would cost too much at once to be made wide."""
 MOST_KEPT: Final = 1 << 19
-"""Events of one key. Beyond it the older half leaves its windows early: what one key can cost has an end."""
+"""Events of one key. Beyond it the oldest sixteenth leaves its windows early: what one key can cost has an end."""
 FORGOTTEN_AT_ONCE: Final = 64
 REBASED_FROM: Final = 0xF000_0000
 """Milliseconds after the base (46 days), from where on a new base is taken."""
@@ -99,7 +104,7 @@ class Logs:
             if self.old:
                 self.doubt = self.rotate_at - self._retention + self.layout.plan.span - self.base
             self.dying, self.old, self.young = self.old, self.young, {}
-            self.busy.clear()
+            self.busy = {key: parts for key, parts in self.busy.items() if key in self.old}
             self.unsure &= self.old.keys()
             self.rotate_at = now + self._retention
         if now - self.base >= REBASED_FROM:
@@ -189,7 +194,7 @@ class Logs:
             log[slot] = 0
         if not last and key in self.busy:
             for part in self.busy[key].values():
-                part.inserted(place, record[part.column - 1])
+                part.inserted(log, place)
         return log, place
 
     def _insert(self, log: Log, at: int, record: Sequence[int]) -> int:
@@ -197,7 +202,7 @@ class Logs:
         place = self.head(log, at) + size
         before = log[place - size : place]
         entered = [at]
-        tails: list[tuple[int, Log]] = []
+        tails: list[tuple[int, array[int]]] = []
         known = False
         for k, (column, value) in enumerate(zip(layout.columns, record, strict=True), 1):
             behind = place + size + k
@@ -266,7 +271,12 @@ class Logs:
         events = (len(log) - first) // size - 1
         if events > BUSY_LOG and log.typecode == "I":
             log = self.young[key] = array("q", log)
-        log[TRIM_AT] = first + size * (1 + events + events // 2 + SPARE)
+        if isinstance(log, Pages):
+            if len(log) < LONG_LOG // 2:
+                log = self.young[key] = log.flat()
+        elif len(log) > LONG_LOG:
+            log = self.young[key] = Pages(log, first)
+        log[TRIM_AT] = len(log) + size * (min(events // 2, LONG_TRIM) + SPARE)
         return log
 
     def _last_dropped(self, log: Log) -> int:
@@ -277,8 +287,9 @@ class Logs:
             last = min(last, self.head(log, latest - self._furthest_back - 1) - self._kept_last * size)
         events = (len(log) - last) // size - 1
         if events > MOST_KEPT:
-            self.cut += events - MOST_KEPT // 2
-            last = len(log) - (MOST_KEPT // 2 + 1) * size
+            kept = MOST_KEPT - MOST_KEPT // 16
+            self.cut += events - kept
+            last = len(log) - (kept + 1) * size
         return max(first, min(last, len(log) - 2 * size))  # the latest time is what lateness is measured against
 
     def _remember(self, key: Key, log: Log, last: int) -> None:

@@ -14,7 +14,7 @@ from array import array
 from io import BytesIO
 from itertools import accumulate, pairwise
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 from zlib import crc32
 
 import orjson
@@ -22,8 +22,9 @@ import orjson
 from operators.features.conversion import Conversion
 from operators.features.labels import Key, LabelLog
 from operators.features.layout import Layout, Log
-from operators.features.logs import Logs
+from operators.features.logs import LONG_LOG, Logs
 from operators.features.names import Window
+from operators.features.pages import Pages
 
 MAGIC: Final = b"FWIN"
 VERSION: Final = 3
@@ -43,8 +44,13 @@ class StateError(ValueError):
 def encode_state(logs: Logs, late: int) -> bytes:
     """The logs as bytes."""
     layout = logs.layout
-    keys, entries = [*logs.young, *logs.old], [*logs.young.values(), *logs.old.values()]
-    kinds = "".join(map(_KIND, entries))
+    keys, held = [*logs.young, *logs.old], [*logs.young.values(), *logs.old.values()]
+    kinds = "".join(map(_KIND, held))
+    wide = [found.start() for found in re.finditer("q", kinds)]
+    for number in wide:
+        if isinstance(log := held[number], Pages):
+            held[number] = log.flat()
+    entries = cast(list["array[int]"], held)
     header = {
         "entity": layout.plan.entity,
         "retention": layout.plan.retention,
@@ -66,7 +72,7 @@ def encode_state(logs: Logs, late: int) -> bytes:
         "features": list(layout.plan.columns),
         "young": len(logs.young),
         "keys": keys,
-        "wide": [found.start() for found in re.finditer("q", kinds)],
+        "wide": wide,
         "numbers": list(logs.texts.texts),
         "texts": list(logs.texts.texts.values()),
         "seen": [
@@ -120,9 +126,13 @@ def decode_state(snapshot: bytes, logs: Logs) -> int:
         logs.started = header["started"]
     if layout.plan.has_labels:
         _restore_labels(header["labelled"], body[ends[-1] :], logs)
+    restored: list[Log] = [*entries]
+    for number in header["wide"]:
+        if len(entries[number]) > LONG_LOG:
+            restored[number] = Pages(entries[number], layout.first)
     young = header["young"]
-    logs.young.update(zip(keys[:young], entries[:young], strict=True))
-    logs.old.update(zip(keys[young:], entries[young:], strict=True))
+    logs.young.update(zip(keys[:young], restored[:young], strict=True))
+    logs.old.update(zip(keys[young:], restored[young:], strict=True))
     for number, sets in header["seen"]:
         stored = dict(zip(header["seen_columns"], map(set, sets), strict=True))
         logs.seen[keys[number]] = [stored.get(str(column), set()) for column in layout.seen]
@@ -172,7 +182,7 @@ def _pair(window: Window) -> list[Any]:
     return [window.kind, window.length]
 
 
-def _swapped(log: Log) -> Log:
+def _swapped(log: "array[int]") -> "array[int]":
     """In the other byte order."""
     log = log[:]
     log.byteswap()
