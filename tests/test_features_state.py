@@ -116,8 +116,8 @@ def test_texts_that_no_log_holds_are_forgotten() -> None:
     for number in range(30):
         rows = windows.update([event(1000 * number + i / 10, location=f"place-{number}-{i}") for i in range(1000)])
         assert rows[-1] == (600, f"place-{number}-999")
-    assert len(windows._logs.texts.texts) < 10_000
-    assert max(windows._logs.texts.texts) < 10_000
+    assert len(windows._logs.texts) < 10_000
+    assert max(number for _, number in windows._logs.texts.items()) < 10_000
     assert Windows(windows.plan, windows.snapshot()).update([event(29_100)]) == [(599, "place-29-999")]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from operators.features import buckets, busy, logs, pages, values
+from operators.features import buckets, busy, logs, pages, texts, values
 from operators.features.names import AMOUNTS, ENTITIES, NUMERIC, OF_ANY_FIELD
 from operators.features.plan import EntityPlan, Plan
 from operators.features.windows import Labelled, Windows
@@ -166,14 +166,17 @@ LONG = names(["3s", "1m", "tumbling_2s", "last1", "last3", "ever"])
 
 def make_everything_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is there for thousands of events is used for a few."""
-    for module in (busy, values):
-        monkeypatch.setattr(module, "BUSY_FROM", 1)
-    for module, name, value in [
-        (busy, "SWEEP_EVERY", 1), (busy, "LONG", 4), (buckets, "FULL", 2), (logs, "LONG_LOG", 40),
-        (logs, "LONG_TRIM", 3), (logs, "SHORT_LOG", 3), (pages, "PAGE_BITS", 4), (pages, "PAGE", 16),
-        (pages, "_WITHIN", 15),
-    ]:  # fmt: skip
-        monkeypatch.setattr(module, name, value)
+    limits = {
+        values: {"BUSY_FROM": 1},
+        busy: {"BUSY_FROM": 1, "SWEEP_EVERY": 1, "LONG": 4},
+        buckets: {"FULL": 2},
+        logs: {"LONG_LOG": 40, "LONG_TRIM": 3, "SHORT_LOG": 3},
+        pages: {"PAGE_BITS": 4, "PAGE": 16, "_WITHIN": 15},
+        texts: {"SLACK": 0, "FRONT": 3, "ROW": 3, "AT_ONCE": 2},
+    }
+    for module, named in limits.items():
+        for name, value in named.items():
+            monkeypatch.setattr(module, name, value)
 
 
 @pytest.mark.parametrize("all_busy", [False, True])

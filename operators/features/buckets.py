@@ -25,7 +25,6 @@ class Buckets(Generic[Key]):
         self._buckets: list[dict[Key, int]] = [{}]
         self._half = 1
         self._count = 0
-        self._turn = 0
 
     def __len__(self) -> int:
         return self._count
@@ -57,10 +56,17 @@ class Buckets(Generic[Key]):
         for bucket in self._buckets:
             yield from bucket.items()
 
-    def sweep(self, goes: Callable[[int], bool]) -> list[tuple[Key, int]]:
-        """Take those out whose numbers go: of one small dictionary, each in its turn. Returns them."""
-        self._turn = (self._turn + 1) % len(self._buckets)
-        bucket = self._buckets[self._turn]
+    @property
+    def parts(self) -> int:
+        """The number of small dictionaries."""
+        return len(self._buckets)
+
+    def sweep(self, part: int, goes: Callable[[int], bool]) -> list[tuple[Key, int]]:
+        """Take those out of one small dictionary whose numbers go. Returns them.
+
+        What is divided meanwhile goes to the end: from 0 on until `parts` all are swept.
+        """
+        bucket = self._buckets[part]
         gone = [(key, number) for key, number in bucket.items() if goes(number)]
         for key, _ in gone:
             del bucket[key]

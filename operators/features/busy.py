@@ -7,6 +7,7 @@ However many events leave a window at once, no event pays for them one by one.
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final
 
 from operators.features.buckets import Buckets
@@ -98,7 +99,7 @@ class Counter:
             self._unused.pop()
         size, marks, last = self.size, self.marks, self.last
         was_low = self._number(self.low)
-        for value in log[self.high + size + self.column : high + self.column + 1 : size]:
+        for value in _entering(log, self.high + size, high, self.column, size):
             number = self.number + len(marks)
             marks.append(1 if value else 0)
             if value:
@@ -108,7 +109,7 @@ class Counter:
                 else:
                     self.found += 1
                 if not number % SWEEP_EVERY:
-                    last.sweep(was_low.__ge__)
+                    last.sweep(number // SWEEP_EVERY % last.parts, was_low.__ge__)
         if low > self.low:
             gone = (low - self.start) // size
             self.found -= marks.count(1, was_low - self.number + 1, gone + 1)
@@ -117,6 +118,11 @@ class Counter:
                 self.number += gone
                 self.start = low
         self.low, self.high = low, high
+
+
+def _entering(log: Log, first: int, last: int, column: int, size: int) -> Sequence[int]:
+    """The values of a column from one record to another: most often of one alone."""
+    return (log[last + column],) if first == last else log[first + column : last + column + 1 : size]
 
 
 class Extreme:
@@ -143,15 +149,17 @@ class Extreme:
             self.values, self.at = array("q"), array("q")
             self.high = low
         values, at = self.values, self.at
-        for i, value in enumerate(log[self.high + size + k : high + k + 1 : size], 1):
+        for i, value in enumerate(_entering(log, self.high + size, high, k, size), 1):
             if value:
-                beaten = bisect_left(values, self.sign * value)
-                if beaten < len(values):
+                value *= self.sign
+                if values and values[-1] >= value:
+                    beaten = bisect_left(values, value)
                     del values[beaten:], at[beaten:]
-                values.fromlist([self.sign * value])
+                values.fromlist([value])
                 at.fromlist([self.high + self.offset + i * size])
         self.high = high
-        start = bisect_left(at, low + size + self.offset)
+        begin = low + size + self.offset
+        start = bisect_left(at, begin) if at and at[0] < begin else 0
         result = at[start] - self.offset if start < len(values) else 0
         if start > BUSY_FROM and (start > len(values) // 2 or isinstance(values, Pages)):
             del values[:start], at[:start]

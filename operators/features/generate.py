@@ -83,7 +83,7 @@ def source_of(layout: Layout) -> str:
     lines = [
         "def update(logs, transactions, rows, late, repeated):",
         "    get, ids, intern, append = logs.young.get, logs.texts.ids.get, logs.texts.intern, rows.append",
-        "    text, seen, head = logs.texts.texts.get, logs.seen.get, logs.head",
+        "    text, seen, head = logs.texts.text, logs.seen.get, logs.head",
         "    counter, extreme = logs.counter, logs.extreme",
         "    base, soon, doubt = logs.base, logs.soon, logs.doubt",
         "    for t in transactions:",
@@ -130,7 +130,7 @@ def source_of(layout: Layout) -> str:
         "                late.append(len(rows) - 1)",
         "",
         "def settle(logs, key, a, e):",
-        "    text, seen, head = logs.texts.texts.get, logs.seen.get, logs.head",
+        "    text, seen, head = logs.texts.text, logs.seen.get, logs.head",
         f"    at, o = a[e], e - {size}",
         "    now, last = at + logs.base, a[o]",
         *(

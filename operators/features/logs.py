@@ -2,16 +2,15 @@
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from operators.features import busy
+from operators.features import busy, texts
 from operators.features.busy import Counter, Extreme
 from operators.features.labels import Key, Labels
 from operators.features.layout import DROPPED, ID_HASHES, TRIM_AT, Layout, Log, log_of, own_column, reach
 from operators.features.pages import Pages
-from operators.features.texts import Texts
 
 SPARE: Final = 4
 """Events that a log may hold beyond one and a half times what it needs, before it is trimmed."""
@@ -50,7 +49,7 @@ class Logs:
         self.seen: dict[Key, list[set[int]]] = {}
         self.busy: dict[Key, dict[int, Counter | Extreme]] = {}
         self.unsure: set[Key] = set()
-        self.texts = Texts()
+        self.texts = texts.Texts()
         self.labels = Labels(plan)
         self.base = 0
         self.soon = self.doubt = -(1 << 62)
@@ -118,16 +117,23 @@ class Logs:
             if key not in self.young and key not in self.old:
                 self.seen.pop(key, None)
 
-    def sweep_texts(self) -> None:
-        """Forget the texts that no log holds, when there are many. Not while an event is under way."""
-        if self.texts.many:
-            live: set[int] = set()
-            for _, log in self.all():
-                for k in self.layout.ids():
-                    live.update(self.layout.entries(log, k))
-            for values in chain.from_iterable(self.seen.values()):
-                live |= values
-            self.texts.keep(live)
+    def held_texts(self) -> Iterator[Iterable[int]]:
+        """The numbers of texts in all logs, some at a time, while events go on.
+
+        A log is looked through from its end, by the distance from it: whatever is put in or dropped meanwhile, what was
+        not seen yet does not come nearer to the end.
+        """
+        first, size = self._first, self._size
+        for key in [*self.young, *self.old]:
+            for k in self.layout.ids():
+                seen = 0
+                while (log := self.young.get(key) or self.old.get(key)) and seen * size < len(log) - first:
+                    seen += texts.AT_ONCE
+                    start = max(first, len(log) - seen * size)
+                    yield log[start + k : start + texts.AT_ONCE * size : size]
+            for column, seen_before in zip(self.layout.seen, self.seen.get(key, ()), strict=False):
+                if column.content == "id":
+                    yield list(seen_before)
 
     def _rebase(self, base: int) -> None:
         """Take another base: 1 us a key, once in weeks of event time."""

@@ -13,7 +13,7 @@ import sys
 from array import array
 from io import BytesIO
 from itertools import accumulate, pairwise
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, cast
 from zlib import crc32
 
@@ -51,6 +51,7 @@ def encode_state(logs: Logs, late: int) -> bytes:
         if isinstance(log := held[number], Pages):
             held[number] = log.flat()
     entries = cast(list["array[int]"], held)
+    texts = sorted(logs.texts.items(), key=itemgetter(1))
     header = {
         "entity": layout.plan.entity,
         "retention": layout.plan.retention,
@@ -73,8 +74,8 @@ def encode_state(logs: Logs, late: int) -> bytes:
         "young": len(logs.young),
         "keys": keys,
         "wide": wide,
-        "numbers": list(logs.texts.texts),
-        "texts": list(logs.texts.texts.values()),
+        "numbers": [number for _, number in texts],
+        "texts": [text for text, _ in texts],
         "seen": [
             [number, [sorted(values) for values in logs.seen[key]]]
             for number, key in enumerate(keys if logs.seen else ())

@@ -1,43 +1,115 @@
 """Texts as numbers: a log holds numbers only."""
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from operators.features.buckets import Buckets
+
 SLACK: Final = 4096
+FRONT: Final = 4096
+ROW: Final = 1024
+AT_ONCE: Final = 64
+"""Numbers that are looked at for an event while unused texts are looked for: 3 us."""
 
 
 class Texts:
-    """Numbers from 1 for the texts of a group's logs; those that no log holds any more are given to others."""
+    """Numbers from 1 for the texts of a group's logs; those that no log holds any more are given to others.
+
+    `ids` has the number of None, which is 0, and those that were asked for of late; `intern` has all. When the table
+    has doubled, `sweep` looks through the logs bit by bit, while events go on. It begins by emptying `ids`: a text that
+    enters a log from then on comes by `intern`, and is known to be in use without looking.
+    """
 
     def __init__(self) -> None:
         self.ids: dict[str | None, int] = {None: 0}
-        self.texts: dict[int, str] = {}
+        self._numbers: Buckets[str] = Buckets()
+        self._rows: list[list[str | None]] = [[None]]
         self._free: list[int] = []
         self._many = SLACK
+        self._used: bytearray | None = None
+        self._steps: Iterator[None] = iter(())
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def text(self, number: int) -> str | None:
+        """The text of a number; None for 0."""
+        return self._rows[number // ROW][number % ROW]
+
+    def items(self) -> Iterator[tuple[str, int]]:
+        """All texts and their numbers."""
+        return self._numbers.items()
 
     def intern(self, text: str) -> int:
-        """The number of a text that has none yet."""
-        number = self._free.pop() if self._free else len(self.texts) + 1
+        """The number of a text that `ids` does not have."""
+        number = self._numbers.get(text)
+        if not number:
+            number = self._free.pop() if self._free else self._next()
+            self._rows[number // ROW][number % ROW] = text
+            self._numbers.put(text, number)
+        if self._used is not None:
+            self._use((number,))
+        if len(self.ids) >= FRONT:
+            self.ids = {None: 0}
         self.ids[text] = number
-        self.texts[number] = text
         return number
 
-    @property
-    def many(self) -> bool:
-        """Whether the table has doubled since it was last looked through."""
-        return len(self.texts) >= self._many
+    def sweep(self, held: Iterable[Iterable[int]], events: int) -> None:
+        """Go on looking for texts that no log holds, where there are many; not while an event is under way.
 
-    def keep(self, live: set[int]) -> None:
-        """Forget all other numbers."""
-        for number in self.texts.keys() - live:
-            del self.ids[self.texts.pop(number)]
-        self._count()
+        `held` gives the numbers in all logs, some at a time; so many new `events` pay for it.
+        """
+        if self._used is None:
+            if len(self) < self._many:
+                return
+            self.ids = {None: 0}
+            self._used = bytearray()
+            self._steps = self._swept(held)
+        for _ in range(events):
+            if next(self._steps, self) is self:
+                self._used = None
+                self._many = 2 * len(self) + SLACK
+                break
+
+    def _swept(self, held: Iterable[Iterable[int]]) -> Iterator[None]:
+        for numbers in held:
+            self._use(numbers)
+            yield
+        part = 0
+        while part < self._numbers.parts:
+            for _, number in self._numbers.sweep(part, self._unused):
+                self._rows[number // ROW][number % ROW] = None
+                self._free.append(number)
+            part += 1
+            yield
+
+    def _use(self, numbers: Iterable[int]) -> None:
+        used = self._used
+        assert used is not None
+        for number in numbers:
+            try:
+                used[number] = 1
+            except IndexError:
+                used.extend(bytes(number + ROW - len(used)))
+                used[number] = 1
+
+    def _unused(self, number: int) -> bool:
+        assert self._used is not None
+        return number >= len(self._used) or not self._used[number]
+
+    def _next(self) -> int:
+        if len(self._rows[-1]) == ROW:
+            self._rows.append([])
+        self._rows[-1].append(None)
+        return ROW * (len(self._rows) - 1) + len(self._rows[-1]) - 1
 
     def restore(self, numbers: list[int], texts: list[str]) -> None:
         """The table as it was."""
-        self.texts = dict(zip(numbers, texts, strict=True))
-        self.ids |= {text: number for number, text in self.texts.items()}
-        self._count()
-
-    def _count(self) -> None:
-        self._free = sorted(set(range(1, max(self.texts, default=0) + 1)) - self.texts.keys(), reverse=True)
-        self._many = 2 * len(self.texts) + SLACK
+        most = max(numbers, default=0)
+        for _ in range(most):
+            self._next()
+        for number, text in zip(numbers, texts, strict=True):
+            self._rows[number // ROW][number % ROW] = text
+            self._numbers.put(text, number)
+        self._free = sorted(set(range(1, most + 1)).difference(numbers), reverse=True)
+        self._many = 2 * len(self) + SLACK

@@ -87,7 +87,7 @@ class Windows:
         """Enter the transactions, and return the row of each."""
         rows: list[Row] = []
         self.last_late, self.last_repeated = [], []
-        self._logs.sweep_texts()
+        self._logs.texts.sweep(self._logs.held_texts(), len(transactions))
         self._update(self._logs, transactions, rows, self.last_late, self.last_repeated)
         self._logs.bury()
         if transactions:
