@@ -34,14 +34,18 @@ class Counter:
         self.low = self.high = 0
         self._unused: list[Buckets[int]] = []
         self.last: Buckets[int] = Buckets()
-        self._begin(0)
+        self._begin(0, ())
 
-    def _begin(self, low: int) -> None:
+    def _begin(self, low: int, values: Sequence[int]) -> None:
+        """Anew, with the values of the first few records."""
         self._unused.append(self.last)
-        self.low = self.high = low
-        self.found = 0
-        self.last = Buckets()
-        self.marks = bytearray(1)
+        self.low, self.high = low, low + len(values) * self.size
+        last = {value: number for number, value in enumerate(values, 1) if value}
+        self.found = len(last)
+        self.last = Buckets(last)
+        self.marks = bytearray(1 + len(values))
+        for number in last.values():
+            self.marks[number] = 1
         self.start = low
         """The place of the record of the first mark, and its number."""
         self.number = 0
@@ -94,7 +98,8 @@ class Counter:
 
     def _move(self, log: Log, low: int, high: int) -> None:
         if low < self.low or high < self.high or low > self.high or not self.high:
-            self._begin(low)
+            few = min(high, low + 2 * BUSY_FROM * self.size)
+            self._begin(low, log[low + self.size + self.column : few + self.column + 1 : self.size])
         if self._unused and not self._unused[-1].shrink():  # not all at once: it may be large
             self._unused.pop()
         size, marks, last = self.size, self.marks, self.last
