@@ -7,7 +7,12 @@ import threading
 import time
 from types import FrameType
 
+from connectors.notify import notifier
+
 log = logging.getLogger(__name__)
+
+PARENT = "FRAUDFLOW_SUPERVISOR"
+"""The environment's name for the process that this one is to end with."""
 
 PATIENCE_S = 10.0
 """How long a control source waits for a main part to appear in its process before it takes it that none will."""
@@ -45,6 +50,13 @@ class Drain:
         """Ask every source to end at its next poll. May be called from any thread, and again."""
         self._requested = True
 
+    def end_with_parent(self) -> None:
+        """Request it where the supervisor is gone: what it started would go on, owned by nobody."""
+        parent = os.environ.get(PARENT)
+        if parent and int(parent) != os.getppid() and not self._requested:
+            log.warning("the supervisor, process %s, is gone: no more is read", parent)
+            self.request()
+
     def install(self) -> None:
         """Drain on SIGTERM and SIGINT; a second signal of the same kind ends the process at once. Main thread only."""
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,6 +65,7 @@ class Drain:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         log.warning("%s: no more is read; ends when what is under way is done", signal.Signals(number).name)
         self.request()
+        notifier().stopping()
         signal.signal(number, self._force)
 
     @staticmethod

@@ -30,6 +30,10 @@ class KafkaUnavailable(RuntimeError):
     """No broker answered in time; the message has the reason that the client reported."""
 
 
+class KafkaRefused(KafkaUnavailable):
+    """The client does not take its options, or the brokers not who asks: no waiting helps. The message says why."""
+
+
 class TopicProblem(RuntimeError):
     """A topic is missing, or could not be made."""
 
@@ -73,14 +77,14 @@ def unavailable(config: Mapping[str, str], seconds: float, complaints: Complaint
     if "brokers are down" in why and config.get("security.protocol", "plaintext").lower() == "plaintext":
         why += " (or they want TLS or a password: FRAUD_KAFKA_CONFIG_SECURITY_PROTOCOL is not set)"
     if complaints.refused:
-        return KafkaUnavailable(f"Kafka at {bootstrap(config)} can't be used: {why}")
+        return KafkaRefused(f"Kafka at {bootstrap(config)} can't be used: {why}")
     return KafkaUnavailable(f"no answer from Kafka at {bootstrap(config)} within {seconds:g} s: {why}")
 
 
-def options_refused(failure: KafkaException) -> KafkaUnavailable:
+def options_refused(failure: KafkaException) -> KafkaRefused:
     """The error for a client that can't be made with its options."""
     why = failure.args[0].str().rstrip(".")
-    return KafkaUnavailable(f"the Kafka client refuses its options (FRAUD_KAFKA_CONFIG_…): {why}")
+    return KafkaRefused(f"the Kafka client refuses its options (FRAUD_KAFKA_CONFIG_…): {why}")
 
 
 def cluster_metadata(
@@ -121,7 +125,7 @@ def without_consumer_options(config: Mapping[str, str]) -> dict[str, str]:
 def admin_client(config: Mapping[str, str], complaints: Complaints) -> AdminClient:
     """A client for topics. Keep it in a variable: one that is collected cancels what it was asked for.
 
-    Raises KafkaUnavailable for options that the client does not know.
+    Raises KafkaRefused.
     """
     settings: dict[str, Any] = {"log_level": "0", **without_consumer_options(config), "error_cb": complaints}
     try:

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from connectors.cadence import Cadence
 from connectors.kafka import Complaints, missing_message, unavailable
+from connectors.notify import notifier
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,14 @@ _LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.O
 
 class SourceError(RuntimeError):
     """A source can't go on: the message names the topic, the partition and the offset, and says what to do."""
+
+
+def lost(message: str) -> SourceError:
+    """The error for messages that are gone. Told at once, too: the engine of several processes loses what is raised,
+    and no restart brings them back."""
+    log.critical("%s", message)
+    notifier().refused(message)
+    return SourceError(message)
 
 
 class Receiver(Protocol):
@@ -122,14 +131,14 @@ class SharedConsumer:
         place = f"{topic}[{partition}]"
         held = f"the topic now holds {low} to {high - 1}" if high > low else f"the topic is empty and goes on at {high}"
         if offset > high:
-            raise SourceError(
+            raise lost(
                 f"{place}: offset {offset} comes next, but {held}. It was made anew or cut off. To begin with it from "
                 "the start, use a new recovery directory"
             )
         if self._lost_offsets == "oldest":
             log.error("%s: %d messages from offset %d on are gone, %s", place, low - offset, offset, held)
             return low
-        raise SourceError(
+        raise lost(
             f"{place}: offset {offset} comes next, but {held}. {low - offset} messages were deleted (the topic's "
             "retention) before they were read. To go on from the oldest one that is left, set FRAUD_LOST_OFFSETS=oldest"
         )
@@ -189,6 +198,7 @@ class SharedConsumer:
         else:
             self._sort(messages)
         if self._broken is not None:
+            log.critical("%s", self._broken)
             raise self._broken
 
     def _on_client_error(self, error: KafkaError) -> None:

@@ -7,7 +7,7 @@ the reason in the log; only at the start is that an error. Bytes are never looke
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from threading import get_ident
 from time import time_ns
@@ -28,6 +28,7 @@ from connectors.kafka import (
     missing_message,
 )
 from connectors.kafka_consumer import LONGEST_CONTROL_PAUSE_S, LONGEST_PAUSE_S, LostOffsets, SharedConsumer
+from connectors.notify import notifier
 
 ITEM = 500
 """Messages in a batch at most: larger ones fall out of the processor's cache (3.2 µs an event at 500, 3.6 at 2000)."""
@@ -122,6 +123,8 @@ class _Part(StatefulSourcePartition[RawBatch, int]):
     def snapshot(self) -> int:
         """The next offset. The broker is told that of the epoch before, which is on disk by now."""
         self._consumer.cadence.ended()
+        notifier().epoch()
+        self._drain.end_with_parent()
         if self._previous is not None:
             self._consumer.commit(self, self._previous)
         self._previous = self.position
@@ -174,6 +177,7 @@ class _MainPart(_Part):
             if self._drain.mains_must_wait:
                 return []
             self._begun = True
+            notifier().ready()
         return self._take()
 
 
@@ -212,7 +216,8 @@ class _ControlPart(_Part):
 class KafkaSource(FixedPartitionedSource[RawBatch, int]):
     """Reads every partition of `topics`, one part `topic/partition` each; a snapshot is the next offset.
 
-    Without a snapshot a part begins at `start_from`, made an offset at once so that a restart has no gap. With
+    Without a snapshot a part begins at `start_from`, made an offset at once so that a restart has no gap; a partition
+    that was added to a topic of `known_parts` (those that have a snapshot) begins at its oldest message. With
     `stop_at_end` it ends where the partition ended at the start. A `control` source (rules, models, labels) does not
     keep the flow alive: with `stop_at_end` it ends after the main parts of its process have; with `read_first` these
     wait until it has handed out what its topics held at the start. A `group` only lets lag tools see the progress.
@@ -231,6 +236,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):
         read_first: bool = False,
         group: str = "",
         lost_offsets: LostOffsets = "stop",
+        known_parts: Iterable[str] = (),
         timeout: float = TIMEOUT_S,
     ) -> None:
         self._config = config
@@ -242,6 +248,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):
         self._read_first = read_first
         self._group = group
         self._lost_offsets: LostOffsets = lost_offsets
+        self._known_topics = {part.rpartition("/")[0] for part in known_parts}
         self._timeout = timeout
         # By thread: workers of one process are threads, and a client is not for several of them.
         self._workers: dict[int, _Worker] = {}
@@ -270,6 +277,8 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):
         places = [(topic, number) for topic in self._topics for number in metadata.topics[topic].partitions]
         held = {part_name(*place): consumer.offsets(*place) for place in places}
         self._workers[get_ident()] = _Worker(consumer, held)
+        if not self._control:
+            notifier().reached()
         return list(held)
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _Part:
@@ -281,7 +290,7 @@ class KafkaSource(FixedPartitionedSource[RawBatch, int]):
         if resume_state is not None:
             begin = consumer.resume_at(*place, resume_state, low, high)
         else:
-            begin = low if self._start_from == "earliest" else high
+            begin = low if self._start_from == "earliest" or topic in self._known_topics else high
         if self._control:
             return _ControlPart(
                 *place,

@@ -11,7 +11,10 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
+
+from bytewax.recovery import init_db_dir
 
 _held: list[IO[str]] = []
 """Locks last as long as the process."""
@@ -28,6 +31,21 @@ def recovery_of(arguments: Sequence[str], environment: Mapping[str, str]) -> tup
     parser.add_argument("-i", "--process-id", type=int, default=environment.get("BYTEWAX_PROCESS_ID", "0"))
     known, _ = parser.parse_known_args(list(arguments))
     return (Path(known.recovery_directory) if known.recovery_directory else None), known.process_id
+
+
+PARTITIONS = 4
+"""Of a directory that is made here. State is a few hundred rows, and each partition costs an fsync an epoch."""
+
+
+def make(directory: Path) -> None:
+    """Make `directory` one that the engine can use, unless it is. Raises OSError where that can't be done."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if any(directory.glob("part-*.sqlite3")):
+        return
+    with TemporaryDirectory(dir=directory) as unfinished:
+        init_db_dir(Path(unfinished), PARTITIONS)  # type: ignore[no-untyped-call]
+        for path in sorted(Path(unfinished).iterdir()):
+            path.rename(directory / path.name)
 
 
 def lock(directory: Path, process: int) -> None:

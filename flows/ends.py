@@ -1,6 +1,7 @@
 """Where the flow begins and ends: its sources and sinks, on Kafka and InfluxDB as the settings have them."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,12 @@ class Sinks:
     influx: Sink[Any] | None = None
 
 
-def kafka_ends(settings: Settings, drain: Drain, recovery: Path | None) -> tuple[Sources, Sinks]:
+def kafka_ends(
+    settings: Settings, drain: Drain, recovery: Path | None, known_parts: Collection[str] = ()
+) -> tuple[Sources, Sinks]:
     """Sources and sinks on Kafka, and on InfluxDB if the settings name one. With a recovery directory, which remembers
-    what was written, alerts are written once each. Raises TopicProblem, KafkaUnavailable."""
+    what was written, alerts are written once each; `known_parts` are those it has offsets of. Raises TopicProblem,
+    KafkaUnavailable."""
     config = settings.kafka_config()
     outputs = (settings.alert_topic, settings.dlq_topic, settings.model_topic, settings.model_event_topic)
     inputs = (*settings.transaction_topics, settings.label_topic, settings.rule_topic, settings.list_topic)
@@ -61,6 +65,7 @@ def kafka_ends(settings: Settings, drain: Drain, recovery: Path | None) -> tuple
     producer = SharedProducer(config, delivery_timeout=patience)
 
     def source(*topics: str, **options: Any) -> KafkaSource:
+        options["known_parts"] = known_parts
         options |= {"drain": drain, "stop_at_end": settings.stop_at_end, "group": settings.kafka_group}
         options |= {"lost_offsets": settings.lost_offsets}
         return KafkaSource(config, topics, **options)

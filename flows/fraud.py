@@ -12,14 +12,17 @@ from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 
 from connectors.drain import Drain
-from connectors.kafka import KafkaUnavailable, TopicProblem
+from connectors.kafka import KafkaUnavailable, KafkaRefused, TopicProblem
+from connectors.kafka_partitions import PartitionWatch
 from connectors.kafka_source import part_names
-from connectors.recovery import RecoveryRefused, check, lock, recovery_of
+from connectors.recovery import RecoveryRefused, check, lock, recovery_of, stored_keys
 from flows import collector, encoding, steps
 from flows.ends import Sinks, Sources, kafka_ends, kafka_first_models, kafka_start
 from flows.exchange import Routing
+from flows.failures import map_value
 from flows.parts import Parts
 from flows.settings import Settings, SettingsError
+from flows.skipping import leaving_out
 from operators.decisions.decide import NOTHING
 from operators.features.names import ENTITIES
 from operators.model.contest import NO_MODELS
@@ -50,10 +53,10 @@ def build(
 
     flow = Dataflow("fraud")
 
-    decoded = steps.decode(
-        "decode", op.input("transactions_in", flow, sources.transactions), parts.decoder.transactions
-    )
-    decoded_labels = steps.decode("decode_labels", op.input("labels_in", flow, sources.labels), parts.decoder.labels)
+    read = leaving_out(parts.decoder.transactions, settings.skip_messages)
+    read_labels = leaving_out(parts.decoder.labels, settings.skip_messages)
+    decoded = steps.decode("decode", op.input("transactions_in", flow, sources.transactions), read)
+    decoded_labels = steps.decode("decode_labels", op.input("labels_in", flow, sources.labels), read_labels)
     labels = op.merge("all_labels", decoded, decoded_labels)
 
     user, *others = parts.plan.entities
@@ -75,10 +78,10 @@ def build(
     decided = steps.decide("decide", by_shard, control, parts.decider, columns)
 
     alerts = steps.alert_policy("alert_policy", decided)
-    op.output("alerts_out", op.map_value("alert_records", alerts, encoding.alert_records), sinks.alerts)
+    op.output("alerts_out", map_value("alert_records", alerts, encoding.alert_records), sinks.alerts)
 
     letters = steps.dead_letters("dead_letters", op.merge("all_decoded", decoded, decoded_labels))
-    letter_records = op.map_value("dead_letter_records", letters, encoding.dead_letter_records)
+    letter_records = map_value("dead_letter_records", letters, encoding.dead_letter_records)
     op.output("dead_letters_out", letter_records, sinks.dead_letters)
 
     partials = op.merge(
@@ -94,16 +97,16 @@ def build(
         examples = steps.label_join("label_join", decided, labels_by_shard, parts.label_join)
         trained = steps.train("train", examples, published, parts.model.name, parts.contest)
         models = steps.only("weights", trained, Weights, Control)
-        op.output("models_out", op.map_value("model_records", models, encoding.model_records), sinks.models)
+        op.output("models_out", map_value("model_records", models, encoding.model_records), sinks.models)
         refused = steps.models_refused("models_refused", models_read)
         events = op.merge("all_events", events, refused, steps.only("model_events", trained, ModelEvent))
         points = op.merge("all_points", points, steps.points_of("model_points", trained))
 
-    op.output("model_events_out", op.map_value("event_records", events, encoding.event_records), sinks.model_events)
-    op.output("stats_out", op.map_value("point_records", points, encoding.point_records), sinks.stats)
+    op.output("model_events_out", map_value("event_records", events, encoding.event_records), sinks.model_events)
+    op.output("stats_out", map_value("point_records", points, encoding.point_records), sinks.stats)
     if sinks.influx is not None:
-        op.output("alerts_influx", op.map_value("alert_lines", alerts, encoding.alert_lines), sinks.influx)
-        op.output("stats_influx", op.map_value("point_lines", points, encoding.point_lines), sinks.influx)
+        op.output("alerts_influx", map_value("alert_lines", alerts, encoding.alert_lines), sinks.influx)
+        op.output("stats_influx", map_value("point_lines", points, encoding.point_lines), sinks.influx)
     return flow
 
 
@@ -112,7 +115,7 @@ def get_flow() -> Dataflow:
 
     SIGTERM and SIGINT drain it: no more is read, what is under way is finished and snapshotted, the exit code is 0.
     Ends with a message, and exit code 2, where settings, rules or model are wrong, a topic is missing, or the recovery
-    directory is another run's or does not fit.
+    directory is another run's or does not fit; with 75 where no broker answers, which may pass.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     recovery, process = recovery_of(sys.argv[1:], os.environ)
@@ -121,15 +124,22 @@ def get_flow() -> Dataflow:
         if recovery is not None:
             lock(recovery, process)
         drain = Drain()
-        sources, sinks = kafka_ends(settings, drain, recovery)
+        stored = stored_keys(recovery) if recovery is not None else {}
+        known = {part for step in SOURCES for part in stored.get(step, ())}
+        sources, sinks = kafka_ends(settings, drain, recovery, known)
         flow = build(settings, sources, sinks, kafka_start(settings), kafka_first_models(settings))
         if recovery is not None:
             check(recovery, step_ids(flow), expected_keys(settings))
     except REFUSALS as error:
         print(f"fraudflow cannot start: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(REFUSED) from None
+    except KafkaUnavailable as error:
+        print(f"fraudflow cannot start yet: {error}", file=sys.stderr)
+        raise SystemExit(UNAVAILABLE) from None
     drain.install()
     collector.settle()
+    if process == 0 and not settings.stop_at_end:
+        PartitionWatch(settings.kafka_config(), (*settings.transaction_topics, settings.label_topic)).start()
     log.info("%s", ready(settings, recovery))
     return flow
 
@@ -146,7 +156,12 @@ def ready(settings: Settings, recovery: Path | None) -> str:
     )
 
 
-REFUSALS = (SettingsError, RuleError, ModelError, KafkaUnavailable, TopicProblem, RecoveryRefused)
+REFUSALS = (SettingsError, RuleError, ModelError, KafkaRefused, TopicProblem, RecoveryRefused)
+
+SOURCES = tuple(f"fraud.{step}" for step in ("transactions_in", "labels_in", "rules_in", "models_in"))
+
+REFUSED, UNAVAILABLE = 2, 75
+"""Exit codes: a restart can't help; a restart may (EX_TEMPFAIL of sysexits.h)."""
 
 LEFT_OUT = ("label_join", "train", "models_in", "models_out", "alerts_influx", "stats_influx")
 """Steps with state that settings can leave out; so can rules and the model with the windows of an entity."""
@@ -162,9 +177,12 @@ def step_ids(flow: Dataflow) -> set[str]:
 def expected_keys(settings: Settings) -> dict[str, list[str]]:
     """The keys that the state of some steps can have, behind each the setting that makes them."""
     routing = Routing(settings.key_groups, settings.shards)
-    read = part_names(settings.kafka_config(), settings.transaction_topics)
+    config = settings.kafka_config()
     return {
         "fraud.user_windows:FRAUD_KEY_GROUPS": routing.groups,
         "fraud.decide:FRAUD_SHARDS": routing.shards,
-        "fraud.transactions_in:FRAUD_TRANSACTION_TOPICS": read,
+        "fraud.transactions_in:FRAUD_TRANSACTION_TOPICS": part_names(config, settings.transaction_topics),
+        "fraud.labels_in:FRAUD_LABEL_TOPIC": part_names(config, [settings.label_topic]),
+        "fraud.rules_in:FRAUD_RULE_TOPIC": part_names(config, [settings.rule_topic, settings.list_topic]),
+        "fraud.models_in:FRAUD_MODEL_TOPIC": part_names(config, [settings.model_topic]),
     }

@@ -55,11 +55,26 @@ def _moment(value: object) -> object:
     return parse_time(value) if isinstance(value, str) else value
 
 
+def _places(value: object) -> object:
+    """`transactions/3/1234`, with commas between."""
+    if not isinstance(value, str):
+        return value
+    places = []
+    for text in filter(None, map(str.strip, value.split(","))):
+        topic, *numbers = text.rsplit("/", 2)
+        if not topic or len(numbers) != 2 or not all(n.isascii() and n.isdigit() for n in numbers):
+            raise ValueError(f"{text!r} is not topic/partition/offset, such as transactions/3/1234")
+        places.append((topic, int(numbers[0]), int(numbers[1])))
+    return tuple(places)
+
+
 Duration = Annotated[int, BeforeValidator(_milliseconds), Field(ge=0)]
 """Milliseconds; written `45s`, `5m`, `24h`, `7d`."""
 Moment = Annotated[int, BeforeValidator(_moment)]
 """Milliseconds since the epoch; written in ISO 8601."""
 Topics = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_topics), AfterValidator(_not_empty)]
+Places = Annotated[tuple[tuple[str, int, int], ...], NoDecode, BeforeValidator(_places)]
+"""Messages: topic, partition, offset."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -86,6 +101,7 @@ class Settings(BaseSettings):
     stop_at_end: bool = False
     lost_offsets: Literal["stop", "oldest"] = "stop"
     delivery_timeout: Duration = 60_000
+    skip_messages: Places = ()
 
     rules_file: Path = Path("rules.toml")
     model_file: Path | None = Path("model.toml")
@@ -195,7 +211,7 @@ def _shown(field: str, value: object) -> str:
         case None:
             return ""
         case tuple():
-            return ",".join(value)
+            return ",".join(one if isinstance(one, str) else "/".join(map(str, one)) for one in value)
         case SecretStr():
             return "****" if value.get_secret_value() else ""
         case bool():

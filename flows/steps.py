@@ -16,6 +16,7 @@ from bytewax.operators import KeyedStream
 from connectors.kafka_source import RawBatch
 from flows import logic
 from flows.exchange import Featured, Routing, Transactions
+from flows.failures import flat_map_batch, stateful_batch
 from flows.logic import Trained
 from operators.decisions.cooldown import Alert, Cooldown
 from operators.decisions.decide import DecidedBatch, Decider
@@ -44,7 +45,7 @@ LIVE = "live"
 
 def decode(step_id: str, up: Stream[RawBatch], read: Callable[[RawBatch], Decoded]) -> Stream[Decoded]:
     """Messages to records, batch by batch."""
-    return op.flat_map_batch(step_id, up, lambda batches: [read(batch) for batch in batches])
+    return flat_map_batch(step_id, up, lambda batches: [read(batch) for batch in batches])
 
 
 def dead_letters(step_id: str, up: Stream[Decoded]) -> KeyedStream[list[DeadLetter]]:
@@ -54,7 +55,7 @@ def dead_letters(step_id: str, up: Stream[Decoded]) -> KeyedStream[list[DeadLett
         letters = (letter for batch in batches for letter in batch.dead_letters)
         return list(_grouped(letters, lambda letter: f"{letter.topic}-{letter.partition}").items())
 
-    return op.flat_map_batch(step_id, up, gather)
+    return flat_map_batch(step_id, up, gather)
 
 
 def by_user(step_id: str, up: Stream[Decoded], routing: Routing) -> KeyedStream[Transactions]:
@@ -65,7 +66,7 @@ def by_user(step_id: str, up: Stream[Decoded], routing: Routing) -> KeyedStream[
         groups = _grouped(transactions, lambda transaction: routing.group(transaction.user_id))
         return [(group, Transactions(items)) for group, items in groups.items()]
 
-    return op.flat_map_batch(step_id, up, split)
+    return flat_map_batch(step_id, up, split)
 
 
 def labels_by_shard(step_id: str, up: Stream[Decoded], routing: Routing) -> KeyedStream[list[Label]]:
@@ -88,7 +89,7 @@ def _labels_by(step_id: str, up: Stream[Decoded], key: Callable[[Label], str]) -
     def split(batches: list[Decoded]) -> list[tuple[str, list[Label]]]:
         return list(_grouped((label for batch in batches for label in batch.labels), key).items())
 
-    return op.flat_map_batch(step_id, up, split)
+    return flat_map_batch(step_id, up, split)
 
 
 def _grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, list[Item]]:
@@ -103,7 +104,7 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, lis
 
 def user_windows(step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
     """The user's features of each transaction, at that transaction; `columns` is the mark of the whole plan."""
-    return op.stateful_batch(step_id, up, lambda state: logic.UserWindowsLogic(Windows(plan, state), columns))
+    return stateful_batch(step_id, up, lambda state: logic.UserWindowsLogic(Windows(plan, state), columns))
 
 
 def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing: Routing) -> KeyedStream[Featured]:
@@ -116,12 +117,12 @@ def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing
 
         return _merged(batches, group)
 
-    return op.flat_map_batch(step_id, up, split)
+    return flat_map_batch(step_id, up, split)
 
 
 def entity_windows(step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
     """The features of another entity, appended to each row."""
-    return op.stateful_batch(step_id, up, lambda state: logic.EntityWindowsLogic(Windows(plan, state), columns))
+    return stateful_batch(step_id, up, lambda state: logic.EntityWindowsLogic(Windows(plan, state), columns))
 
 
 def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing, *, by_user: bool) -> KeyedStream[Featured]:
@@ -138,7 +139,7 @@ def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing, *, by_us
             shards.setdefault(routing.shard_of_group(group), []).append(batch)
         return [(shard, _joined(found)) for shard, found in shards.items()]
 
-    return op.flat_map_batch(step_id, up, merge)
+    return flat_map_batch(step_id, up, merge)
 
 
 def _joined(batches: Sequence[Featured]) -> Featured:
@@ -177,7 +178,7 @@ def _marked(batch: Featured) -> Iterable[tuple[Any, ...]]:
 
 def changes(step_id: str, up: Stream[RawBatch], read: Callable[[RawBatch], Changes]) -> Stream[Changes]:
     """What messages change in rules and lists, checked: once each, in the one worker that reads their partition."""
-    return op.flat_map_batch(step_id, up, lambda batches: [read(batch) for batch in batches])
+    return flat_map_batch(step_id, up, lambda batches: [read(batch) for batch in batches])
 
 
 def control(step_id: str, up: Stream[Changes], shards: Sequence[str]) -> KeyedStream[Changes]:
@@ -187,17 +188,17 @@ def control(step_id: str, up: Stream[Changes], shards: Sequence[str]) -> KeyedSt
         found = [Changes(b.topic, b.partition, b.rules, b.lists) for b in batches if b.rules or b.lists]
         return [(shard, batch) for batch in found for shard in shards]
 
-    return op.flat_map_batch(step_id, up, broadcast)
+    return flat_map_batch(step_id, up, broadcast)
 
 
 def models_read(step_id: str, up: Stream[RawBatch]) -> Stream[Weights | Control | Refused]:
     """Weights and commands, checked: once each, in the one worker that reads their partition."""
-    return op.flat_map_batch(step_id, up, lambda batches: [one for batch in batches for one in read_models(batch)])
+    return flat_map_batch(step_id, up, lambda batches: [one for batch in batches for one in read_models(batch)])
 
 
 def published(step_id: str, up: Stream[Weights | Control | Refused]) -> Stream[Weights | Control]:
     """Those that can be used."""
-    return op.flat_map_batch(
+    return flat_map_batch(
         step_id, up, lambda found: newest_of_each([one for one in found if not isinstance(one, Refused)])
     )
 
@@ -211,21 +212,19 @@ def models_refused(step_id: str, up: Stream[Weights | Control | Refused]) -> Key
             log.error("%s", one)
         return [(one.key, one.event()) for one in refused]
 
-    return op.flat_map_batch(step_id, up, tell)
+    return flat_map_batch(step_id, up, tell)
 
 
 def control_models(
     step_id: str, up: Stream[Weights | Control], shards: Sequence[str]
 ) -> KeyedStream[Weights | Control]:
     """All of them to every shard."""
-    return op.flat_map_batch(step_id, up, lambda found: [(shard, one) for one in found for shard in shards])
+    return flat_map_batch(step_id, up, lambda found: [(shard, one) for one in found for shard in shards])
 
 
 def rule_events(step_id: str, up: Stream[Changes]) -> KeyedStream[RuleEvent]:
     """What is to be told of changed rules and lists."""
-    return op.flat_map_batch(
-        step_id, up, lambda items: [(event.name, event) for item in items for event in item.events]
-    )
+    return flat_map_batch(step_id, up, lambda items: [(event.name, event) for item in items for event in item.events])
 
 
 def rule_points(step_id: str, up: KeyedStream[RuleEvent]) -> KeyedStream[list[Point]]:
@@ -235,7 +234,7 @@ def rule_points(step_id: str, up: KeyedStream[RuleEvent]) -> KeyedStream[list[Po
         points = [point for _, event in items if (point := event.to_point()) is not None]
         return [(LIVE, points)] if points else []
 
-    return op.flat_map_batch(step_id, up, count)
+    return flat_map_batch(step_id, up, count)
 
 
 def decide(
@@ -243,7 +242,7 @@ def decide(
 ) -> KeyedStream[DecidedBatch]:
     """Judge every transaction with the rules, lists and weights in force in its shard."""
     both: KeyedStream[Any] = op.merge(f"{step_id}_and_control", up, control)
-    return op.stateful_batch(step_id, both, lambda state: logic.DecideLogic(make(), state, columns))
+    return stateful_batch(step_id, both, lambda state: logic.DecideLogic(make(), state, columns))
 
 
 # Alerts
@@ -251,7 +250,7 @@ def decide(
 
 def alert_policy(step_id: str, up: KeyedStream[DecidedBatch]) -> KeyedStream[list[Alert]]:
     """What is suspicious, less what a cooldown keeps back."""
-    return op.stateful_batch(step_id, up, lambda state: logic.AlertPolicyLogic(Cooldown(state)))
+    return stateful_batch(step_id, up, lambda state: logic.AlertPolicyLogic(Cooldown(state)))
 
 
 # Statistics
@@ -259,17 +258,17 @@ def alert_policy(step_id: str, up: KeyedStream[DecidedBatch]) -> KeyedStream[lis
 
 def partial_stats(step_id: str, up: KeyedStream[DecidedBatch]) -> KeyedStream[Partial]:
     """The sums of each batch, to the one global window."""
-    return op.flat_map_batch(step_id, up, lambda batches: [(LIVE, partial_of(batch)) for _, batch in batches])
+    return flat_map_batch(step_id, up, lambda batches: [(LIVE, partial_of(batch)) for _, batch in batches])
 
 
 def partial_dead_letters(step_id: str, up: KeyedStream[list[DeadLetter]]) -> KeyedStream[Partial]:
     """The counts of dead letters, to the one global window."""
-    return op.flat_map_batch(step_id, up, lambda lists: [(LIVE, partial_of_dead_letters(found)) for _, found in lists])
+    return flat_map_batch(step_id, up, lambda lists: [(LIVE, partial_of_dead_letters(found)) for _, found in lists])
 
 
 def live_stats(step_id: str, up: KeyedStream[Partial]) -> KeyedStream[list[Point]]:
     """The last 30 seconds, every second."""
-    return op.stateful_batch(step_id, up, lambda state: logic.LiveStatsLogic(LiveStatistics(state)))
+    return stateful_batch(step_id, up, lambda state: logic.LiveStatsLogic(LiveStatistics(state)))
 
 
 # Learning
@@ -283,7 +282,7 @@ def label_join(
 ) -> KeyedStream[list[Example]]:
     """Matured examples: the model's inputs as they were at the decision, with what became known."""
     both: KeyedStream[Any] = op.merge(f"{step_id}_and_labels", up, labels)
-    return op.stateful_batch(step_id, both, lambda state: logic.LabelJoinLogic(make(state)))
+    return stateful_batch(step_id, both, lambda state: logic.LabelJoinLogic(make(state)))
 
 
 def train(
@@ -295,15 +294,15 @@ def train(
 ) -> KeyedStream[Trained]:
     """The one place where models learn: matured examples of all shards; weights, events and points come out."""
 
-    examples = op.flat_map_batch(f"{step_id}_by_model", up, lambda items: [(model, found) for _, found in items])
-    control = op.flat_map_batch(f"{step_id}_control", published, lambda found: [(model, one) for one in found])
+    examples = flat_map_batch(f"{step_id}_by_model", up, lambda items: [(model, found) for _, found in items])
+    control = flat_map_batch(f"{step_id}_control", published, lambda found: [(model, one) for one in found])
     both: KeyedStream[Any] = op.merge(f"{step_id}_and_control", examples, control)
-    return op.stateful_batch(step_id, both, lambda state: logic.TrainLogic(make(state)))
+    return stateful_batch(step_id, both, lambda state: logic.TrainLogic(make(state)))
 
 
 def only(step_id: str, up: KeyedStream[Trained], *kinds: type[Any]) -> KeyedStream[Any]:
     """The outputs of `train` of these kinds."""
-    return op.flat_map_batch(step_id, up, lambda items: [(key, item) for key, item in items if isinstance(item, kinds)])
+    return flat_map_batch(step_id, up, lambda items: [(key, item) for key, item in items if isinstance(item, kinds)])
 
 
 def points_of(step_id: str, up: KeyedStream[Trained]) -> KeyedStream[list[Point]]:
@@ -313,4 +312,4 @@ def points_of(step_id: str, up: KeyedStream[Trained]) -> KeyedStream[list[Point]
         points = [item for _, item in items if isinstance(item, Point)]
         return [(items[0][0], points)] if points else []
 
-    return op.flat_map_batch(step_id, up, gather)
+    return flat_map_batch(step_id, up, gather)

@@ -8,6 +8,7 @@ import typer
 from fraudflow import models, rules, topics
 from fraudflow.demo.command import demo
 from fraudflow.evaluation.command import evaluate
+from fraudflow.run.command import run
 from fraudflow.simulation.command import simulate
 from fraudflow.topology import topology
 from fraudflow.training.command import train
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demo)
+app.command()(run)
 app.command()(simulate)
 app.command()(evaluate)
 app.command()(topology)
@@ -41,9 +43,9 @@ def broker(
 
     Example: `python -m fraudflow broker`
     """
-    from fraudflow.broker import run
+    from fraudflow.broker import run as serve
 
-    run(until_stdin_closes=until_stdin_closes)
+    serve(until_stdin_closes=until_stdin_closes)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from connectors.recovery import RecoveryRefused, check, lock, recovery_of, stored_keys
+from connectors.recovery import RecoveryRefused, check, lock, make, recovery_of, stored_keys
 
 
 @pytest.fixture
@@ -63,6 +63,17 @@ def test_a_second_owner_is_refused_with_the_pid_of_the_first(directory: Path):
 def test_a_directory_without_partitions_is_refused_with_how_to_make_them(tmp_path: Path):
     with pytest.raises(RecoveryRefused, match=r"python -m bytewax\.recovery"):
         lock(tmp_path, 0)
+
+
+def test_a_directory_is_made_once(tmp_path: Path):
+    place = tmp_path / "deep" / "recovery"
+    make(place)
+    assert place.stat().st_mode & 0o077 == 0
+    run(place)
+    before = stored_keys(place)
+    make(place)
+    assert stored_keys(place) == before
+    assert {path.suffix for path in place.iterdir()} <= {".sqlite3", ".sqlite3-wal", ".sqlite3-shm"}
 
 
 def test_what_the_engine_has_stored_is_read(directory: Path):

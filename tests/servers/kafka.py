@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.servers.process import Server, ServerMissing, cached, free_ports, run_tool, tool
 
@@ -154,6 +154,12 @@ class Kafka(Server):
         admin = self.admin()
         admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result()
         self.wait_until(lambda: name in admin.list_topics(timeout=5).topics)
+
+    def add_partitions(self, name: str, total: int) -> None:
+        """Give a topic more partitions and wait until they can be written."""
+        admin = self.admin()
+        admin.create_partitions([NewPartitions(name, total)])[name].result()
+        self.wait_until(lambda: len(admin.list_topics(name, timeout=5).topics[name].partitions) == total)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until it is gone."""

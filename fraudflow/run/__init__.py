@@ -1,0 +1,1 @@
+"""`fraudflow run`: the flow in as many processes as there are cores, kept running."""
