@@ -1,0 +1,5 @@
+"""`fraudflow dlq`: look at dead letters, and put them back."""
+
+from fraudflow.dlq.command import app
+
+__all__ = ["app"]
