@@ -12,7 +12,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 
 from connectors.drain import Drain
-from connectors.kafka import KafkaUnavailable, KafkaRefused, TopicProblem
+from connectors.kafka import KafkaRefused, KafkaUnavailable, TopicProblem
 from connectors.kafka_partitions import PartitionWatch
 from connectors.kafka_source import part_names
 from connectors.recovery import RecoveryRefused, check, lock, recovery_of, stored_keys
