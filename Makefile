@@ -6,8 +6,10 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 STAMP_DEV := .venv/.installed-dev
+STAMP_FUZZ := .venv/.installed-fuzz
+SECONDS ?= 600
 
-.PHONY: demo setup test check format lint types bench bench-peers lock clean fitting
+.PHONY: demo setup test check format lint types bench bench-peers fuzz lock clean fitting
 
 demo: $(STAMP)
 	@$(BIN)/python -m fraudflow demo $(ARGS)
@@ -38,6 +40,10 @@ bench: $(STAMP_DEV)
 bench-peers: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
+# Any bytes into whatever reads bytes, for SECONDS: `make fuzz SECONDS=3600`, or some: `make fuzz ARGS="rules labels"`.
+fuzz: $(STAMP_FUZZ)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
 $(STAMP): requirements.txt | fitting
 	@$(if $(PYTHON),,echo "fraudflow needs Python 3.11 or 3.12, which is not on the PATH: install it from python.org or your system's packages (or: make PYTHON=/path/to/python3.12)" >&2; exit 1)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"fraudflow needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: install one of them from python.org or your system packages, then: make PYTHON=python3.12")'
@@ -53,10 +59,15 @@ $(STAMP_DEV): requirements-dev.txt $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+$(STAMP_FUZZ): requirements-fuzz.txt $(STAMP_DEV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fuzz.txt
+	@touch $@
+
 # Needs uv: pins the newest versions that the .in files allow, with hashes and without index addresses.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements.in -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements-dev.in -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements-fuzz.in -o requirements-fuzz.txt
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis reports
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz reports

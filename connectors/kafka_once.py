@@ -40,6 +40,18 @@ class _State(msgspec.Struct, array_like=True):
     awaited: list[str]
 
 
+def state_of(step_id: str, stored: bytes) -> _State:
+    """A part's snapshot. Raises ValueError for one of another version, or a damaged one."""
+    advice = "run the version that wrote it, or begin with an empty recovery directory"
+    try:
+        state = msgspec.msgpack.decode(stored, type=_State)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ValueError(f"the state of {step_id} is damaged ({error}): {advice}") from error
+    if state.version != VERSION:
+        raise ValueError(f"the state of {step_id} has format {state.version}, this one reads {VERSION}: {advice}")
+    return state
+
+
 def start_offsets(config: Mapping[str, str], topic: str, directory: Path) -> dict[int, int]:
     """Where `topic` ended when the recovery directory was first used: remembered there, for a crash in the first epoch.
 
@@ -143,12 +155,7 @@ class OnceSink(FixedPartitionedSink[list[Record], bytes]):
         """Begin at the part's snapshot. Raises ValueError for a snapshot of another version."""
         written_to, awaited = dict(self._start), []
         if resume_state is not None:
-            state = msgspec.msgpack.decode(resume_state, type=_State)
-            if state.version != VERSION:
-                raise ValueError(
-                    f"the state of {step_id} has format {state.version}, this version reads {VERSION}: "
-                    "run the version that wrote it, or begin with an empty recovery directory"
-                )
+            state = state_of(step_id, resume_state)
             written_to, awaited = state.written_to, state.awaited
         part = _OncePart(self, for_part, written_to, awaited)
         self._behind.append(part)

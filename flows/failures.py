@@ -128,8 +128,9 @@ def split(value: Any) -> list[Any]:
         case Transactions():
             return [Transactions([item]) for item in value.items]
         case Featured():
-            pairs = zip(value.items, value.rows, strict=True)
-            return [msgspec.structs.replace(value, items=[item], rows=[row]) for item, row in pairs]
+            marks = [[mark] for mark in value.marks] or [()] * len(value.items)
+            rows = zip(value.items, value.rows, marks, strict=True)
+            return [msgspec.structs.replace(value, items=[item], rows=[row], marks=mark) for item, row, mark in rows]
         case list():
             return [[item] for item in value]
         case (str() as key, inner):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from operators.decisions.decide import VERDICTS, Decision
+from operators.decisions.state import unpacked
 from operators.rules import SEVERITIES
 
 VERSION = 1
@@ -39,11 +40,9 @@ class Cooldown:
         self.users: dict[str, dict[str, Quiet]] = {}
         self.newest = 0
         if snapshot is not None:
-            version, self.newest, self.users = msgspec.msgpack.decode(
-                snapshot, type=tuple[int, int, dict[str, dict[str, Quiet]]]
+            _, self.newest, self.users = unpacked(
+                "cooldowns", VERSION, snapshot, tuple[int, int, dict[str, dict[str, Quiet]]]
             )
-            if version != VERSION:
-                raise ValueError(f"cooldown state has format {version}, this program reads {VERSION}: start it anew")
 
     def apply(self, decisions: Sequence[Decision]) -> list[Alert]:
         """The alerts to send for these decisions, in order.

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from operators.decisions.state import restoring, unpacked, version_of
 from operators.expressions import Namespace
 from operators.features.marks import LATE, count_late, warming_up
 from operators.model.control import Control
@@ -16,6 +17,7 @@ from operators.rules.in_force import State as RulesState
 from operators.transactions.records import Transaction
 
 VERSION = 3
+OLDER_VERSION = 2
 NOTHING = Start()
 Row = tuple[Any, ...]
 Verdict = Literal["allow", "review", "block"]
@@ -212,20 +214,23 @@ class Decider:
 
     def restore(self, snapshot: bytes) -> None:
         """Continue from what `snapshot` gave, also from formats 1 (the weights' record or nothing) and 2 (that and the
-        rules). Raises ValueError."""
+        rules). Raises StateError, and RuleError for a rule that this flow can't run."""
         if not snapshot:
             return
+        with restoring("decisions"):
+            rules = self._restore_models(snapshot)
+        self.in_force.restore(rules)
+
+    def _restore_models(self, snapshot: bytes) -> RulesState:
+        """And gives what the rules are to be restored from."""
         if snapshot.startswith(b"{"):
             self.use(Weights.from_json(snapshot))
-            return
-        version = msgspec.msgpack.decode(snapshot)[0]
-        if version not in {2, VERSION}:
-            raise ValueError(f"decisions' state has format {version}, this program reads {VERSION}: start it anew")
-        if version == 2:
-            _, record, rules = msgspec.msgpack.decode(snapshot, type=tuple[int, bytes, RulesState])
+            return RulesState()
+        if version_of(snapshot) == OLDER_VERSION:
+            _, record, rules = unpacked("decisions", OLDER_VERSION, snapshot, tuple[int, bytes, RulesState])
             if record:
                 self.use(Weights.from_json(record))
         else:
-            _, models, rules = msgspec.msgpack.decode(snapshot, type=tuple[int, ModelsState, RulesState])
+            _, models, rules = unpacked("decisions", VERSION, snapshot, tuple[int, ModelsState, RulesState])
             self.models = ModelsInForce(self.models.names, models)
-        self.in_force.restore(rules)
+        return rules

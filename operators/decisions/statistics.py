@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from operators.decisions.decide import DecidedBatch
+from operators.decisions.state import unpacked
 from operators.measurements import Point
 from operators.transactions.records import DeadLetter, Transaction
 
@@ -136,11 +137,9 @@ class LiveStatistics:
         self.newest = 0  # the newest second when points were last asked for
         self.shown = 0  # the last window that was given then
         if snapshot is not None:
-            version, self.seconds, self.changed, self.newest, self.shown = msgspec.msgpack.decode(
-                snapshot, type=tuple[int, dict[int, Second], set[int], int, int]
+            _, self.seconds, self.changed, self.newest, self.shown = unpacked(
+                "live statistics", VERSION, snapshot, tuple[int, dict[int, Second], set[int], int, int]
             )
-            if version != VERSION:
-                raise ValueError(f"statistics state has format {version}, this program reads {VERSION}: start it anew")
 
     def add(self, partials: Iterable[Partial]) -> None:
         """Merge partial sums."""

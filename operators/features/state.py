@@ -11,6 +11,8 @@ import re
 import struct
 import sys
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import accumulate, pairwise
 from operator import attrgetter, itemgetter
@@ -39,6 +41,20 @@ assert array("q").itemsize == 8, "logs are arrays of 32 and 64 bits"
 
 class StateError(ValueError):
     """A snapshot that can't be used; the text says what to do."""
+
+
+@contextmanager
+def restoring(kind: str) -> Iterator[None]:
+    """What goes wrong in the block is a StateError: whatever is in damaged bytes, the message says whose they are."""
+    try:
+        yield
+    except StateError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError) as error:
+        raise StateError(
+            f"the stored state of {kind} is damaged ({type(error).__name__}: {error}): go back to a copy of the "
+            "recovery directory, or start with an empty one"
+        ) from error
 
 
 def encode_state(logs: Logs, late: int) -> bytes:
@@ -97,6 +113,11 @@ def encode_state(logs: Logs, late: int) -> bytes:
 
 def decode_state(snapshot: bytes, logs: Logs) -> int:
     """Fill empty logs from a snapshot. Returns the count of late events. Raises StateError."""
+    with restoring("the windows"):
+        return _decode(snapshot, logs)
+
+
+def _decode(snapshot: bytes, logs: Logs) -> int:
     header, body = _opened(snapshot, logs.layout)
     layout = logs.layout
     logs.cut, logs.base, logs.doubt = header["cut"], header["base"], header["doubt"]

@@ -9,7 +9,7 @@ import msgspec
 
 from operators.model.corrections import Corrections, CorrectionsState
 from operators.model.encoding import Input
-from operators.model.state import decode_state, encode_state
+from operators.model.state import decode_state, encode_state, restoring
 from operators.transactions.records import Label
 
 STATE_VERSION = 2
@@ -101,12 +101,13 @@ class LabelJoin:
         self._clock = state.clock
         self._names = state.names
         self._numbers = {name: number for number, name in enumerate(state.names)}
-        self._pending = dict(zip(state.pending, state.packed, strict=True))
-        self._due = list(zip(state.due_at, state.due, strict=True))
+        with restoring("label join"):
+            self._pending = dict(zip(state.pending, state.packed, strict=True))
+            self._due = list(zip(state.due_at, state.due, strict=True))
+            self._early = dict(zip(state.early, state.early_until, strict=True))
         self._labels = state.labels
         self._behind = state.behind
         self._oldest: dict[str, None] = {}
-        self._early = dict(zip(state.early, state.early_until, strict=True))
         self._early_due = sorted((until, identity) for identity, until in self._early.items())  # sorted: a heap
 
     @property

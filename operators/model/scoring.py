@@ -66,9 +66,13 @@ class Weights(msgspec.Struct, frozen=True):
         weights = cls(read.name, read.version, read.trained_on, read.bias, read.weights, published_at, read.metrics)
         if not weights.is_finite():
             raise WeightsError(f"model {read.name!r} version {read.version}: a weight is not finite")
+        if max(map(abs, (weights.bias, *weights.weights.values()))) > LARGEST_WEIGHT:
+            raise WeightsError(f"model {read.name!r} version {read.version}: a weight is beyond {LARGEST_WEIGHT:g}")
         return weights
 
 
+LARGEST_WEIGHT = 1e100
+"""Beyond it a sum of weighted inputs can be infinite on both sides, which gives no score."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from operators.expressions import Namespace
+from operators.features.state import restoring
 from operators.rules.changes import Changes, ListChange, Start
 from operators.rules.rule_set import CompiledRules, Rule, RuleError, RuleSet
 
@@ -89,9 +90,10 @@ class RulesInForce:
         return State(dict(self.overrides), self._packed_lists)
 
     def restore(self, state: State) -> None:
-        """Continue from what `state` gave. Raises RuleError for a rule that this flow can't run."""
+        """Continue from what `state` gave. Raises RuleError for a rule that this flow can't run, and StateError."""
         self.overrides = dict(state.rules)
-        self.lists = msgspec.msgpack.decode(state.lists, type=dict[str, dict[str, int]])
+        with restoring("lists"):
+            self.lists = msgspec.msgpack.decode(state.lists, type=dict[str, dict[str, int]])
         self._packed_lists = None
         self._sweep_at = 0
         try:
