@@ -48,14 +48,44 @@ def make(directory: Path) -> None:
             path.rename(directory / path.name)
 
 
-def lock(directory: Path, process: int) -> None:
-    """Own `directory` for as long as this process lives, as its process number `process`.
+def processes_of(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """How many processes the run has: as `bytewax.run` reads it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-a", "--addresses", default=environment.get("BYTEWAX_ADDRESSES"))
+    known, _ = parser.parse_known_args(list(arguments))
+    if known.addresses:
+        return len(known.addresses.split(";"))
+    hosts = environment.get("BYTEWAX_HOSTFILE_PATH")
+    return sum(bool(line.strip()) for line in Path(hosts).read_text().splitlines()) if hosts else 1
 
-    Raises RecoveryRefused with the owner's process id when another run has it, or where it is no recovery directory.
+
+def backup_of(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
+    """For how many seconds the engine keeps what is superseded: as `bytewax.run` reads it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    default = environment.get("BYTEWAX_RECOVERY_BACKUP_INTERVAL", "0")
+    parser.add_argument("-b", "--backup-interval", type=float, default=default)
+    known, _ = parser.parse_known_args(list(arguments))
+    return float(known.backup_interval)
+
+
+def lock(directory: Path, process: int, processes: int = 1) -> None:
+    """Own `directory` for as long as this process lives, as number `process` of the run's `processes`.
+
+    Number 0 takes those of a larger run before it, too. Raises RecoveryRefused with the owner's process id when another
+    run has it, or where it is no recovery directory.
     """
     if not any(directory.glob("part-*.sqlite3")):
         how = f"mkdir -p {directory} && python -m bytewax.recovery {directory} 4"
         raise RecoveryRefused(f"{directory} is not a recovery directory yet. To make it one: {how}")
+    _lock(directory, process)
+    if process == 0:
+        for path in directory.glob("owner-*.lock"):
+            number = path.stem.removeprefix("owner-")
+            if number.isdigit() and int(number) >= processes:
+                _lock(directory, int(number))
+
+
+def _lock(directory: Path, process: int) -> None:
     file = (directory / f"owner-{process}.lock").open("a+", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,6 +101,30 @@ def lock(directory: Path, process: int) -> None:
     file.write(f"{os.getpid()}\n")
     file.flush()
     _held.append(file)
+
+
+def owners(directory: Path) -> dict[int, str]:
+    """The process ids that last owned the directory, by the process' number. Whether they still do, `lock` tells."""
+    return {
+        int(path.stem.removeprefix("owner-")): path.read_text().strip()
+        for path in sorted(directory.glob("owner-*.lock"))
+        if path.stem.removeprefix("owner-").isdigit()
+    }
+
+
+def reset(directory: Path) -> None:
+    """Make it an empty recovery directory again, with as many partitions. Call it with all locks held.
+
+    What stays is how far topics were written when the directory was first used: alerts that are in their topic already
+    are not written again. Raises RecoveryRefused where something can't be deleted.
+    """
+    stores = sorted(directory.glob("part-*.sqlite3"))
+    try:
+        for path in [*directory.glob("part-*.sqlite3*"), *directory.glob("state/*")]:
+            path.unlink()
+    except OSError as error:
+        raise RecoveryRefused(f"{error.filename} can't be deleted: {error.strerror}") from error
+    init_db_dir(directory, len(stores))  # type: ignore[no-untyped-call]
 
 
 def stored_keys(directory: Path) -> dict[str, set[str]]:

@@ -128,7 +128,7 @@ def split(value: Any) -> list[Any]:
         case Transactions():
             return [Transactions([item]) for item in value.items]
         case Featured():
-            marks = [[mark] for mark in value.marks] or [()] * len(value.items)
+            marks = [value.marks[index : index + 1] for index in range(len(value.items))]
             rows = zip(value.items, value.rows, marks, strict=True)
             return [msgspec.structs.replace(value, items=[item], rows=[row], marks=mark) for item, row, mark in rows]
         case list():

@@ -15,11 +15,15 @@ from connectors.drain import Drain
 from connectors.kafka import KafkaRefused, KafkaUnavailable, TopicProblem
 from connectors.kafka_partitions import PartitionWatch
 from connectors.kafka_source import part_names
-from connectors.recovery import RecoveryRefused, check, lock, recovery_of, stored_keys
+from connectors.recovery import RecoveryRefused, backup_of, check, lock, processes_of, recovery_of, stored_keys
+from connectors.recovery_rows import forget_uncommitted
+from connectors.redo.named import verify
+from connectors.redo.store import RedoStore
 from flows import collector, encoding, steps
 from flows.ends import Sinks, Sources, kafka_ends, kafka_first_models, kafka_start
 from flows.exchange import Routing
 from flows.failures import map_value
+from flows.keeping import Incremental, Keeping, Nothing, Whole
 from flows.parts import Parts
 from flows.settings import Settings, SettingsError
 from flows.skipping import leaving_out
@@ -34,6 +38,7 @@ from operators.model.specification import ModelError
 from operators.rules import RuleError, Start
 
 log = logging.getLogger(__name__)
+WHOLE = Whole()
 
 
 def build(
@@ -42,11 +47,13 @@ def build(
     sinks: Sinks,
     start: Start = NOTHING,
     first: Mapping[str, FirstModel] = NO_MODELS,
+    keeping: Keeping = WHOLE,
 ) -> Dataflow:
     """The dataflow over these sources and sinks. Reads the rules and the model that the settings name.
 
     `start` is what the topics of rules and lists hold already: its rules' windows are kept too. `first` are models
-    that were trained on a history: the one of this name is what scoring and learning begin with.
+    that were trained on a history: the one of this name is what scoring and learning begin with. `keeping` is how large
+    state is kept.
     """
     parts = Parts(settings, start, first)
     routing, columns = parts.routing, parts.columns
@@ -61,11 +68,11 @@ def build(
 
     user, *others = parts.plan.entities
     by_user = steps.with_labels("user_labels", steps.by_user("by_user", decoded, routing), labels, user, routing)
-    featured = steps.user_windows("user_windows", by_user, user, columns)
+    featured = steps.user_windows("user_windows", by_user, user, columns, keeping)
     for entity in others:
         by_entity = steps.by_entity(f"by_{entity.entity}", featured, entity, routing)
         by_entity = steps.with_labels(f"{entity.entity}_labels", by_entity, labels, entity, routing)
-        featured = steps.entity_windows(f"{entity.entity}_windows", by_entity, entity, columns)
+        featured = steps.entity_windows(f"{entity.entity}_windows", by_entity, entity, columns, keeping)
     by_shard = steps.by_shard("by_shard", featured, routing, by_user=not others)
 
     changes = steps.changes("changes", op.input("rules_in", flow, sources.rules), parts.changes.read)
@@ -94,7 +101,7 @@ def build(
 
     if parts.model:
         labels_by_shard = steps.labels_by_shard("labels_by_shard", labels, routing)
-        examples = steps.label_join("label_join", decided, labels_by_shard, parts.label_join)
+        examples = steps.label_join("label_join", decided, labels_by_shard, parts.label_join, keeping)
         trained = steps.train("train", examples, published, parts.model.name, parts.contest)
         models = steps.only("weights", trained, Weights, Control)
         op.output("models_out", map_value("model_records", models, encoding.model_records), sinks.models)
@@ -118,18 +125,26 @@ def get_flow() -> Dataflow:
     directory is another run's or does not fit; with 75 where no broker answers, which may pass.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    recovery, process = recovery_of(sys.argv[1:], os.environ)
+    arguments = sys.argv[1:]
+    recovery, process = recovery_of(arguments, os.environ)
+    processes = processes_of(arguments, os.environ)
     try:
         settings = Settings.load()
         if recovery is not None:
-            lock(recovery, process)
+            lock(recovery, process, processes)
         drain = Drain()
         stored = stored_keys(recovery) if recovery is not None else {}
         known = {part for step in SOURCES for part in stored.get(step, ())}
         sources, sinks = kafka_ends(settings, drain, recovery, known)
-        flow = build(settings, sources, sinks, kafka_start(settings), kafka_first_models(settings))
-        if recovery is not None:
-            check(recovery, step_ids(flow), expected_keys(settings))
+        store = None if recovery is None else RedoStore(recovery, process, processes, backup_of(arguments, os.environ))
+        keeping = Nothing() if store is None else Incremental(store)
+        flow = build(settings, sources, sinks, kafka_start(settings), kafka_first_models(settings), keeping)
+        if store is not None:
+            check(store.recovery, step_ids(flow), expected_keys(settings))
+            verify(store.recovery)
+            if process == 0:
+                forget_uncommitted(store.recovery)
+            store.sweep()
     except REFUSALS as error:
         print(f"fraudflow cannot start: {error}", file=sys.stderr)
         raise SystemExit(REFUSED) from None

@@ -161,9 +161,17 @@ class LiveStatsLogic(StatefulBatchLogic[Partial, "list[Point]", bytes]):
 class LabelJoinLogic(StatefulBatchLogic["DecidedBatch | list[Label]", "list[Example]", bytes]):
     def __init__(self, join: LabelJoin) -> None:
         self.join = join
-        self.told = msgspec.structs.asdict(join.counts)
 
     def on_batch(self, values: list[DecidedBatch | list[Label]]) -> tuple[list[list[Example]], bool]:
+        before = msgspec.structs.asdict(self.join.counts)
+        matured = self.take(values)
+        for kind, count in msgspec.structs.asdict(self.join.counts).items():
+            if count > before[kind]:  # what did not become an example, on the engine's metrics endpoint
+                WITHOUT_EFFECT.labels(kind).inc(count - before[kind])
+        return [matured] if matured else [], RETAIN
+
+    def take(self, values: list[DecidedBatch | list[Label]]) -> list[Example]:
+        """Without telling of it: what it was given before a restart was told of then."""
         matured: list[Example] = []
         for value in values:
             if isinstance(value, DecidedBatch):
@@ -175,16 +183,7 @@ class LabelJoinLogic(StatefulBatchLogic["DecidedBatch | list[Label]", "list[Exam
                 )
             else:
                 matured += self.join.labels(value)
-        self.tell()
-        return [matured] if matured else [], RETAIN
-
-    def tell(self) -> None:
-        """Count what did not become an example, on the engine's metrics endpoint."""
-        counts = msgspec.structs.asdict(self.join.counts)
-        for kind, count in counts.items():
-            if count > self.told[kind]:
-                WITHOUT_EFFECT.labels(kind).inc(count - self.told[kind])
-        self.told = counts
+        return matured
 
     def snapshot(self) -> bytes:
         return self.join.snapshot()

@@ -1,7 +1,8 @@
 """Where the operators meet the engine: each function adds one named step to the flow.
 
-A step's state is the operator's own snapshot, as bytes. Whatever a step raises stops the flow: bad input has become a
-dead letter before, so it is a bug or a sink that can't go on.
+A step's state is the operator's own snapshot, as bytes; where it is large it is kept as flows/keeping.py says.
+Whatever a step raises stops the flow: bad input has become a dead letter before, so it is a bug or a sink that can't go
+on.
 """
 
 import logging
@@ -17,7 +18,9 @@ from connectors.kafka_source import RawBatch
 from flows import logic
 from flows.exchange import Featured, Routing, Transactions
 from flows.failures import flat_map_batch, stateful_batch
+from flows.keeping import Keeping
 from flows.logic import Trained
+from flows.redo import JoinRecord, WindowsRecord
 from operators.decisions.cooldown import Alert, Cooldown
 from operators.decisions.decide import DecidedBatch, Decider
 from operators.decisions.statistics import LiveStatistics, Partial, partial_of, partial_of_dead_letters
@@ -102,9 +105,15 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, lis
 # Features
 
 
-def user_windows(step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
+def user_windows(
+    step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int, keeping: Keeping
+) -> KeyedStream[Featured]:
     """The user's features of each transaction, at that transaction; `columns` is the mark of the whole plan."""
-    return stateful_batch(step_id, up, lambda state: logic.UserWindowsLogic(Windows(plan, state), columns))
+
+    def make(state: bytes | None) -> logic.UserWindowsLogic:
+        return logic.UserWindowsLogic(Windows(plan, state), columns)
+
+    return stateful_batch(step_id, up, lambda state: keeping.logic(step_id, state, make, WindowsRecord(columns)))
 
 
 def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing: Routing) -> KeyedStream[Featured]:
@@ -120,9 +129,15 @@ def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing
     return flat_map_batch(step_id, up, split)
 
 
-def entity_windows(step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int) -> KeyedStream[Featured]:
+def entity_windows(
+    step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int, keeping: Keeping
+) -> KeyedStream[Featured]:
     """The features of another entity, appended to each row."""
-    return stateful_batch(step_id, up, lambda state: logic.EntityWindowsLogic(Windows(plan, state), columns))
+
+    def make(state: bytes | None) -> logic.EntityWindowsLogic:
+        return logic.EntityWindowsLogic(Windows(plan, state), columns)
+
+    return stateful_batch(step_id, up, lambda state: keeping.logic(step_id, state, make, WindowsRecord(columns)))
 
 
 def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing, *, by_user: bool) -> KeyedStream[Featured]:
@@ -279,10 +294,16 @@ def label_join(
     up: KeyedStream[DecidedBatch],
     labels: KeyedStream[list[Label]],
     make: Callable[[bytes | None], LabelJoin],
+    keeping: Keeping,
 ) -> KeyedStream[list[Example]]:
     """Matured examples: the model's inputs as they were at the decision, with what became known."""
     both: KeyedStream[Any] = op.merge(f"{step_id}_and_labels", up, labels)
-    return stateful_batch(step_id, both, lambda state: logic.LabelJoinLogic(make(state)))
+
+    def made(state: bytes | None) -> logic.LabelJoinLogic:
+        return logic.LabelJoinLogic(make(state))
+
+    replay = logic.LabelJoinLogic.take
+    return stateful_batch(step_id, both, lambda state: keeping.logic(step_id, state, made, JoinRecord(), replay))
 
 
 def train(

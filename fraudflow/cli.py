@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fraudflow import dlq, models, rules, topics
+from fraudflow import dlq, models, rules, state, topics
 from fraudflow.demo.command import demo
 from fraudflow.evaluation.command import evaluate
 from fraudflow.run.command import run
@@ -30,6 +30,7 @@ app.command()(topology)
 app.command()(train)
 app.add_typer(topics.app, name="topics")
 app.add_typer(rules.app, name="rules")
+app.add_typer(state.app, name="state")
 app.add_typer(models.app, name="model")
 app.add_typer(dlq.app, name="dlq")
 

@@ -50,10 +50,10 @@ def test_a_second_owner_is_refused_with_the_pid_of_the_first(directory: Path):
         assert owner.stdout.readline() == "locked\n"
         with pytest.raises(RecoveryRefused, match=f"in use by process {owner.pid}"):
             lock(directory, 0)
-        lock(directory, 1)
+        lock(directory, 1, processes=2)
         owner.kill()
         owner.wait()
-        lock(directory, 0)
+        lock(directory, 0, processes=2)
         assert (directory / "owner-0.lock").read_text() == f"{os.getpid()}\n"
     finally:
         owner.kill()

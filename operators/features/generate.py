@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from operators.features import aggregates, labels
 from operators.features.aggregates import UNIT
-from operators.features.layout import ID_HASHES, PLACE, SQUARE_BITS, TRIM_AT, Layout
+from operators.features.layout import ID_HASHES, PLACE, SQUARE_BITS, TRIM_AT, Layout, Log
 from operators.features.logs import Logs
 from operators.features.names import AMOUNTS, TEXTS
 from operators.features.values import Values
@@ -70,6 +70,12 @@ def _compiled(source: str, entity: str) -> Update:
     exec(compile(source, f"<windows of {entity}>", "exec"), namespace)  # noqa: S102 - our own source
     update: Update = namespace["update"]
     return update
+
+
+def row_of(update: Update, logs: Logs, key: Any, log: Log, place: int) -> Row:
+    """The row of an event that is in the log: as it is now, after those that came later but are older."""
+    row: Row = update.__globals__["settle"](logs, key, log, place)  # type: ignore[attr-defined]
+    return row
 
 
 def source_of(layout: Layout) -> str:

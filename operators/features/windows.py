@@ -1,14 +1,16 @@
 """The windows of one entity, for all keys of a key group: features of each event, at that event."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from operators.features.generate import Row, compile_update, source_of
+from operators.features.generate import Row, compile_update, row_of, source_of
 from operators.features.labels import Labelled
 from operators.features.layout import Layout
 from operators.features.logs import Logs
 from operators.features.marks import Filling, marks_of
 from operators.features.names import AMOUNTS, TEXTS
 from operators.features.plan import EntityPlan, warm_after
+from operators.features.shown import events_of
 from operators.features.state import StateError, decode_state, encode_state
 from operators.transactions.records import Transaction
 
@@ -47,6 +49,20 @@ class Windows:
         self._nullable = plan.field if {**TEXTS, **AMOUNTS}[plan.field] else None
         if snapshot is not None:
             self.late = decode_state(snapshot, self._logs)
+
+    @property
+    def keys(self) -> list[Any]:
+        """The keys that are remembered."""
+        return [key for key, _ in self._logs.all()]
+
+    def events(self, key: Any) -> list[dict[str, Any]]:
+        """What is kept of a key's events, in order of time: see `operators.features.shown`."""
+        return events_of(self._logs, key)
+
+    def latest(self, key: Any) -> Row | None:
+        """The row of a key's latest event, as it is now; None where the key is not known."""
+        log = self._logs.young.get(key) or self._logs.old.get(key)
+        return row_of(self._update, self._logs, key, log, len(log) - self.layout.size) if log else None
 
     def __len__(self) -> int:
         return len(self._logs.young) + len(self._logs.old)

@@ -1,0 +1,167 @@
+"""What keeping the state costs: the whole flow under the engine, with recovery, over users that it knows by now.
+
+Each way is run in a process of its own: filled at full speed, measured at full speed, then at a steady rate, killed by
+its end, and started again.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.recovery import RecoveryConfig
+from bytewax.testing import TestingSource, run_main
+
+from connectors.kafka_source import RawBatch
+from connectors.redo.named import verify
+from connectors.redo.store import RedoStore
+from flows.ends import Sinks, Sources
+from flows.fraud import build
+from flows.keeping import Incremental, Keeping, Nothing, Whole
+from flows.settings import Settings
+
+BATCH, BATCHES = 500, 10
+WAYS = ("nothing kept", "redo log", "whole state")
+
+
+class Phase(NamedTuple):
+    """So many events, at most so many a second (0: as fast as it goes)."""
+
+    name: str
+    events: int
+    rate: int = 0
+
+
+class Measured(NamedTuple):
+    """Of one phase: microseconds of the processor an event, the longest pause between batches, and bytes on disk."""
+
+    name: str
+    cost: float
+    pause: float
+    size: int
+
+
+class _Feed(FixedPartitionedSource[RawBatch, int]):
+    """One partition of messages of users at random; the offset is the snapshot, as on Kafka."""
+
+    def __init__(self, users: int, phases: list[Phase], recovery: Path) -> None:
+        self.values = [
+            b'{"customer_id":"C%d","amount":%d.5,"merchant":"M%d","country":"FR","category":"grocery"}'
+            % (user, user % 400, user % 5000)
+            for user in range(users)
+        ]
+        Random(1).shuffle(self.values)
+        self.phases = phases
+        self.recovery = recovery
+        self.measured: list[Measured] = []
+        self.first_at: float | None = None
+
+    def list_parts(self) -> list[str]:
+        return ["transactions/0"]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "_FeedPart":
+        return _FeedPart(self, resume_state or 0)
+
+
+class _FeedPart(StatefulSourcePartition[RawBatch, int]):
+    def __init__(self, feed: _Feed, offset: int) -> None:
+        self.feed = feed
+        self.offset = offset
+        self.awake: datetime | None = None
+        self.batches = self._batches()
+
+    def _batches(self) -> Iterator[list[RawBatch]]:
+        feed = self.feed
+        for phase in feed.phases:
+            began, began_at, sent, last, pause = time.process_time(), time.perf_counter(), 0, time.perf_counter(), 0.0
+            size = 0
+            while sent < phase.events:
+                now = time.perf_counter()
+                feed.first_at = feed.first_at or now
+                if phase.rate and sent > (now - began_at) * phase.rate:
+                    self.awake = datetime.now(UTC) + timedelta(milliseconds=5)
+                    yield []
+                    pause, last = max(pause, time.perf_counter() - last - 0.005), time.perf_counter()
+                    continue
+                self.awake = None
+                yield [self._batch() for _ in range(BATCHES)]
+                sent += BATCH * BATCHES
+                pause, last = max(pause, time.perf_counter() - last), time.perf_counter()
+                if sent % 500_000 == 0:
+                    size = max(size, size_of(feed.recovery))
+            cost = (time.process_time() - began) / sent * 1e6
+            feed.measured.append(Measured(phase.name, cost, pause, max(size, size_of(feed.recovery))))
+
+    def _batch(self) -> RawBatch:
+        values, start = self.feed.values, self.offset % len(self.feed.values)
+        at = 1_700_000_000_000 + self.offset // 20
+        chosen = values[start : start + BATCH]
+        offsets = range(self.offset, self.offset + len(chosen))
+        self.offset += len(chosen)
+        return RawBatch("transactions", 0, offsets, [at] * len(chosen), [None] * len(chosen), list(chosen))
+
+    def next_batch(self) -> list[RawBatch]:
+        return next(self.batches)
+
+    def next_awake(self) -> datetime | None:
+        return self.awake
+
+    def snapshot(self) -> int:
+        return self.offset
+
+
+class _Drop(DynamicSink[Any]):
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> "_DropPart":
+        return _DropPart()
+
+
+class _DropPart(StatelessSinkPartition[Any]):
+    def write_batch(self, items: list[Any]) -> None:
+        pass
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files."""
+    return sum(entry.stat().st_size for entry in os.scandir(folder / "state")) if (folder / "state").exists() else 0
+
+
+def keep(way: str, recovery: Path) -> Keeping:
+    """The ways of `WAYS`."""
+    return {"nothing kept": Nothing, "whole state": Whole}[way]() if way != "redo log" else redo(recovery)
+
+
+def redo(recovery: Path) -> Keeping:
+    """As a start of the flow does it."""
+    store = RedoStore(recovery)
+    verify(recovery)
+    store.sweep()
+    return Incremental(store)
+
+
+def run(way: str, recovery: Path, users: int, phases: list[Phase], epoch: float) -> dict[str, Any]:
+    """The flow over these phases; what was measured, and the seconds from its start to its first event."""
+    began = time.perf_counter()
+    feed = _Feed(users, phases, recovery)
+    made = time.perf_counter() - began
+    nothing: Any = TestingSource([])
+    settings = Settings(max_clock_skew=10**12, label_maturity=10**12)
+    sources = Sources(feed, nothing, nothing, nothing)
+    sinks = Sinks(*[_Drop()] * 5)
+    flow = build(settings, sources, sinks, keeping=keep(way, recovery))
+    config = RecoveryConfig(str(recovery), backup_interval=timedelta(0))
+    run_main(flow, epoch_interval=timedelta(seconds=epoch), recovery_config=None if way == WAYS[0] else config)
+    assert feed.first_at is not None
+    return {"phases": feed.measured, "first event": feed.first_at - began - made}
+
+
+if __name__ == "__main__":
+    way, recovery, users, epoch, *phases = sys.argv[1:]
+    parsed = [Phase(name, int(events), int(rate)) for name, events, rate in (phase.split(":") for phase in phases)]
+    print(json.dumps(run(way, Path(recovery), int(users), parsed, float(epoch))))
