@@ -30,8 +30,10 @@ class AtOneSecond:
 
 def listed(source: str, country="FR"):
     """With the lists of a rule, at one second past 1970."""
-    code = compile_condition(parse(source), namespace, lists=True)
-    return eval(code, {**GLOBALS, "_lists": LISTS}, {"f": (10.0, 4.0, country, "card", True), "t": AtOneSecond})
+    asked: list[str] = []
+    code = compile_condition(parse(source), namespace, lists=asked)
+    lists = {f"_list{number}": LISTS[name].get for number, name in enumerate(asked)}
+    return eval(code, {**GLOBALS, **lists}, {"f": (10.0, 4.0, country, "card", True), "t": AtOneSecond})
 
 
 def value(source: str, amount=10.0, mean=4.0, country="FR", kind="card", fresh=True):
@@ -194,7 +196,7 @@ def test_the_lists_of_an_expression_are_told():
 )
 def test_what_is_wrong_with_a_list_is_named_with_its_place(source, said, column):
     with pytest.raises(ExpressionError) as refused:
-        compile_condition(parse(source), namespace, lists=True)
+        compile_condition(parse(source), namespace, lists=[])
     assert said in str(refused.value)
     assert refused.value.column == column
 

@@ -4,7 +4,8 @@ A missing value makes arithmetic missing and a comparison false; `not` of such a
 the logarithm of what is not positive and the square root of what is negative are missing. `missing(x)` asks. Products
 and rounded numbers are floats: what is too large is infinite, and nothing that is evaluated raises.
 
-`x in list("name")` looks a text up in `_lists["name"]`, which holds until when (event time) each of its entries counts.
+`x in list("name")` looks a text up with `_list0`, the `get` of the first of the lists: until when (event time) each of
+its entries counts.
 """
 
 import ast
@@ -82,8 +83,11 @@ GLOBALS: Mapping[str, Any] = {
 """What generated code may see: pass a copy to `exec`."""
 
 
-def compile_source(expression: Expression, namespace: Namespace, *, lists: bool = False) -> Name:
-    """The expression as Python source over `t` and `f`, and over `_lists` where `lists` may be asked.
+def compile_source(expression: Expression, namespace: Namespace, *, lists: list[str] | None = None) -> Name:
+    """The expression as Python source over `t` and `f`.
+
+    Where lists may be asked, `lists` are their names: `_list0(text, 0)` stands for the time until which the first of
+    them has the text. A name that is not there yet is added.
 
     Raises ExpressionError where a name is unknown or the kinds do not fit (a text in arithmetic, a number in `and`).
     A result of kind boolean may be None only where a bare missing name is all there is; it counts as false.
@@ -91,7 +95,7 @@ def compile_source(expression: Expression, namespace: Namespace, *, lists: bool 
     return _Compiler(expression, namespace, lists).emit(expression.tree)
 
 
-def compile_condition(expression: Expression, namespace: Namespace, *, lists: bool = False) -> str:
+def compile_condition(expression: Expression, namespace: Namespace, *, lists: list[str] | None = None) -> str:
     """Like `compile_source`, for an expression that must be a condition."""
     result = compile_source(expression, namespace, lists=lists)
     if result.kind != "boolean":
@@ -102,7 +106,7 @@ def compile_condition(expression: Expression, namespace: Namespace, *, lists: bo
 class _Compiler:
     """One walk over one expression; temporaries are numbered within it."""
 
-    def __init__(self, expression: Expression, namespace: Namespace, lists: bool) -> None:
+    def __init__(self, expression: Expression, namespace: Namespace, lists: list[str] | None) -> None:
         self.expression = expression
         self.namespace = namespace
         self.lists = lists
@@ -175,12 +179,16 @@ class _Compiler:
 
     def listed(self, op: str, left: Name, name: str, left_node: ast.expr, right_node: ast.expr) -> str:
         """Whether a text is in a named list at the transaction's own time; what is not in it counts until 0."""
-        if not self.lists:
+        if self.lists is None:
             raise self.expression.error("only a rule can ask a list", right_node)
         if left.kind != "text":
             raise self.expression.error(f"lists hold texts, this is a {left.kind}", left_node)
-        sign = ">" if op == "in" else "<="
-        return self.guarded(lambda code: f"_lists[{name!r}].get({code}, 0) {sign} t.event_time", left)
+        if name not in self.lists:
+            self.lists.append(name)
+        get = f"_list{self.lists.index(name)}"
+        if op == "in":  # no list has what is missing
+            return f"({get}({left.code}, 0) > t.event_time)"
+        return self.guarded(lambda code: f"{get}({code}, 0) <= t.event_time", left)
 
     def members(self, node: ast.expr, kind: Kind) -> str:
         """The tuple behind `in`: constants of the kind that is looked for."""

@@ -96,7 +96,7 @@ class RuleSet:
     def compile(self, namespace: Namespace, lists: Lists | None = None) -> "CompiledRules":
         """Compile against the known features; raises RuleError with the place of what is wrong.
 
-        `lists` are looked at when rules are evaluated: what changes in them is in force at once.
+        `lists` are looked at when rules are evaluated: what changes in them is in force from the next batch on.
         """
         return CompiledRules(self, namespace, lists)
 
@@ -130,13 +130,12 @@ class CompiledRules:
     def __init__(self, rule_set: RuleSet, namespace: Namespace, lists: Lists | None = None) -> None:
         self.rules = rule_set.rules
         lists = {} if lists is None else lists
-        lines = ["def evaluate(transactions, rows):", "    hits = []", "    hit = hits.append", "    i = 0"]
-        lines.append("    for t, f in _zip(transactions, rows):")
-        evidence = []
+        lines, evidence = [], []
+        asked: list[str] = []
         for index, rule in enumerate(self.rules):
             try:
                 expression = parse(rule.when)
-                lines.append(f"        if {compile_condition(expression, namespace, lists=True)}: hit((i, {index}))")
+                lines.append(f"        if {compile_condition(expression, namespace, lists=asked)}: hit((i, {index}))")
             except ExpressionError as error:
                 raise RuleError(_refusal(rule, error), "when") from error
             try:
@@ -146,7 +145,18 @@ class CompiledRules:
             for name in expression.lists:
                 lists.setdefault(name, {})
             evidence.append(f"lambda t, f: {{{items}}}")
-        lines += ["        i += 1", "    return hits", f"evidence = [{', '.join(evidence)}]"]
+        lines = [
+            "def evaluate(transactions, rows):",
+            "    hits = []",
+            "    hit = hits.append",
+            "    i = 0",
+            *(f"    _list{number} = _lists[{name!r}].get" for number, name in enumerate(asked)),
+            "    for t, f in _zip(transactions, rows):",
+            *lines,
+            "        i += 1",
+            "    return hits",
+            f"evidence = [{', '.join(evidence)}]",
+        ]
         scope: dict[str, Any] = {**GLOBALS, "_zip": zip, "_lists": lists}
         exec(_code("\n".join(lines)), scope)  # noqa: S102  written from checked expressions only
         self.evaluate: Callable[[Sequence[Transaction], Sequence[Row]], list[tuple[int, int]]] = scope["evaluate"]
