@@ -23,6 +23,11 @@ WORKS = {
     "decode, 10 features, 5 rules, 10 % late": (TEN, TEN_RULES, 0.1),
 }
 
+MANY_RULES = {
+    "of two numbers": "count_1m > 3{0} and amount > 5{0}",
+    "of a list": 'location in list("watched{0}")',
+}
+
 
 def rule_set(conditions: tuple[str, ...]) -> RuleSet:
     """Rules of these conditions."""
@@ -45,12 +50,12 @@ def events_a_second(name: str, events: int, users: int, seed: int) -> float:
     return BATCH / median(times[len(times) // 2 :])
 
 
-def another_rule(rounds: int = 15) -> float:
-    """Microseconds an event that each rule after the fifth costs, up to the fiftieth."""
+def another_rule(condition: str, rounds: int = 15) -> float:
+    """Microseconds an event that each rule of this condition costs after the fifth, up to the fiftieth."""
     plan = Plan.of(THREE, allowed_lateness=LATENESS)
     (batch,) = transactions(BATCH, 1000, 0.0, 1)
     rows = Windows(plan.entities[0]).update(batch)
-    many = tuple(f"count_1m > {3 + number} and amount > {500 + number}" for number in range(50))
+    many = tuple(condition.format(number) for number in range(50))
     few, all_ = (rule_set(rules).compile(plan.name).evaluate for rules in (many[:5], many))
     costs = []
     for _ in range(rounds):
