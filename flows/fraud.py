@@ -19,10 +19,12 @@ from connectors.recovery import RecoveryRefused, backup_of, check, lock, process
 from connectors.recovery_rows import forget_uncommitted
 from connectors.redo.named import verify
 from connectors.redo.store import RedoStore
+from connectors.schema_registry import RegistryUnavailable
 from flows import collector, encoding, steps
 from flows.ends import Sinks, Sources, kafka_ends, kafka_first_models, kafka_start
 from flows.exchange import Routing
 from flows.failures import map_value
+from flows.framing import check_registry
 from flows.keeping import Incremental, Keeping, Nothing, Whole
 from flows.parts import Parts
 from flows.settings import Settings, SettingsError
@@ -132,6 +134,7 @@ def get_flow() -> Dataflow:
         settings = Settings.load()
         if recovery is not None:
             lock(recovery, process, processes)
+        check_registry(settings)
         drain = Drain()
         stored = stored_keys(recovery) if recovery is not None else {}
         known = {part for step in SOURCES for part in stored.get(step, ())}
@@ -148,7 +151,7 @@ def get_flow() -> Dataflow:
     except REFUSALS as error:
         print(f"fraudflow cannot start: {error}", file=sys.stderr)
         raise SystemExit(REFUSED) from None
-    except KafkaUnavailable as error:
+    except (KafkaUnavailable, RegistryUnavailable) as error:
         print(f"fraudflow cannot start yet: {error}", file=sys.stderr)
         raise SystemExit(UNAVAILABLE) from None
     drain.install()
@@ -165,6 +168,8 @@ def ready(settings: Settings, recovery: Path | None) -> str:
     influx = f"InfluxDB at {settings.influx_url}" if settings.influx_url else "no InfluxDB"
     state = f"state in {recovery}" if recovery else "no recovery directory: a restart begins anew"
     model = settings.model_file or "no model"
+    if settings.schema_registry_url:
+        topics += f" ({', '.join(settings.framed_topics)} by the schemas of {settings.schema_registry_url})"
     return (
         f"reading {topics} from Kafka at {settings.kafka_bootstrap_servers}; {settings.rules_file}, {model}; "
         f"alerts to {settings.alert_topic}; {influx}; {state}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.exchange import Routing, columns_mark
+from flows.framing import decoder_of
 from flows.settings import Settings
 from operators.decisions.decide import Decider, Thresholds
 from operators.features.plan import Plan
@@ -13,7 +14,6 @@ from operators.model.files import load_model
 from operators.model.first import FirstModel
 from operators.model.join import LabelJoin
 from operators.rules import ChangeReader, Start, known_name, load_rules
-from operators.transactions.decoding import Decoder
 from operators.transactions.formats import Limits
 
 
@@ -34,7 +34,7 @@ class Parts:
         self.plan = Plan.of(names, allowed_lateness=settings.allowed_lateness, repeats=True)
         self.columns = columns_mark(self.plan.columns)
         self.routing = Routing(settings.key_groups, settings.shards)
-        self.decoder = Decoder(limits(settings))
+        self.decoder = decoder_of(settings, limits(settings))
         self.changes = ChangeReader(self.plan.name, known_name, settings.list_topic)
         self._encoder = Encoder(self.model, self.plan) if self.model else None
         self.first = first.get(self.model.name) if self.model else None

@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     stats_topic: str = "fraud-stats"
     dlq_topic: str = "transactions-dlq"
 
+    schema_registry_url: str = ""
+    schema_registry_user: str = ""
+    schema_registry_password: SecretStr = SecretStr("")
+    schema_registry_ca_location: str = ""
+    schema_registry_topics: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_topics)] = ()
+
     start_from: Literal["earliest", "latest"] = "earliest"
     stop_at_end: bool = False
     lost_offsets: Literal["stop", "oldest"] = "stop"
@@ -150,11 +156,11 @@ class Settings(BaseSettings):
         doubled = sorted({topic for topic in topics if topics.count(topic) > 1})
         if doubled:
             raise ValueError(f"topic {doubled[0]!r} is named by two settings: what one step writes another would read")
-        if self.influx_url and not self.influx_url.startswith(("http://", "https://")):
-            host = self.influx_url.rpartition("@")[2]
-            raise ValueError(f"FRAUD_INFLUX_URL is {host!r}: wanted http://… or https://…")
-        if CREDENTIALS.search(self.influx_url):
-            raise ValueError("FRAUD_INFLUX_URL has a user or password in it, which logs would show: use the token")
+        _check_url("FRAUD_INFLUX_URL", self.influx_url, "FRAUD_INFLUX_TOKEN")
+        _check_url("FRAUD_SCHEMA_REGISTRY_URL", self.schema_registry_url, "FRAUD_SCHEMA_REGISTRY_PASSWORD")
+        strange = set(self.schema_registry_topics) - {*self.transaction_topics, self.label_topic}
+        if strange:
+            raise ValueError(f"FRAUD_SCHEMA_REGISTRY_TOPICS: {min(strange)!r} is no topic of transactions or labels")
         if self.label_delay > self.label_maturity:
             raise ValueError("FRAUD_LABEL_DELAY is longer than FRAUD_LABEL_MATURITY: every label would come too late")
         return self
@@ -176,6 +182,11 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError("\n".join(_explain(detail) for detail in error.errors())) from error
 
+    @property
+    def framed_topics(self) -> tuple[str, ...]:
+        """The topics whose messages are framed for the Schema Registry: those named, else the transactions'."""
+        return self.schema_registry_topics or self.transaction_topics
+
     def kafka_config(self) -> dict[str, str]:
         """The librdkafka options for every client."""
         options = {name: value.get_secret_value() for name, value in self.kafka_options.items()}
@@ -188,6 +199,14 @@ class Settings(BaseSettings):
             shown = "****" if _is_secret(option) else secret.get_secret_value()
             lines.append(f"{KAFKA_PREFIX}{option.upper().replace('_', '__').replace('.', '_')}={shown}")
         return "\n".join(lines)
+
+
+def _check_url(name: str, url: str, instead: str) -> None:
+    if url and not url.startswith(("http://", "https://")):
+        host = url.rpartition("@")[2]
+        raise ValueError(f"{name} is {host!r}: wanted http://… or https://…")
+    if CREDENTIALS.search(url):
+        raise ValueError(f"{name} has a user or a password in it, which logs would show: use {instead}")
 
 
 def known_names() -> tuple[str, ...]:

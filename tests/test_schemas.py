@@ -19,7 +19,7 @@ from operators.model.scoring import Weights
 from operators.rules import ChangeReader, Rule, known_name
 from operators.rules.changes import ENTRY_FIELDS
 from operators.transactions.decoding import Decoder
-from operators.transactions.formats import REASONS, Limits
+from operators.transactions.formats import FRAME_REASONS, REASONS, Limits
 from operators.transactions.records import Transaction
 from tests.integration.flow import pipeline
 from tests.integration.test_readme import messages as readme_messages
@@ -179,7 +179,7 @@ def test_the_schemas_name_what_the_code_has() -> None:
     assert set(schema("model-command")["properties"]["action"]["enum"]) == set(Action.__args__)  # type: ignore[attr-defined]
     assert set(schema("alert")["properties"]["transaction"]["properties"]) == set(Transaction.__struct_fields__)
     assert set(schema("model-event")["oneOf"][1]["properties"]) == set(ModelEvent.__struct_fields__)
-    assert schema("dead-letter")["properties"]["reason"]["enum"] == list(REASONS)
+    assert schema("dead-letter")["properties"]["reason"]["enum"] == [*REASONS, *FRAME_REASONS]
     kinds = {int: "integer", float: "number", str: "string", bool: "boolean"}
     described = {
         variant["properties"]["measurement"]["const"]: variant["properties"]

@@ -40,7 +40,7 @@ class Decoder:
             try:
                 found[i], flag = read_transaction(_object(value, limits), f"{source}-{offset}", timestamp, limits)
             except Rejected as error:
-                dead_letters.append(_dead_letter(error, messages, offset, timestamp, messages.keys[i], value))
+                dead_letters.append(dead_letter(error, messages, offset, timestamp, messages.keys[i], value))
             else:
                 if flag is not None:
                     labelled[i] = flag
@@ -62,11 +62,11 @@ class Decoder:
             try:
                 labels.append(_label(_object(value, self.limits), timestamp, self.limits))
             except Rejected as error:
-                dead_letters.append(_dead_letter(error, messages, offset, timestamp, key, value))
+                dead_letters.append(dead_letter(error, messages, offset, timestamp, key, value))
         return Decoded([], labels, dead_letters)
 
 
-def _dead_letter(
+def dead_letter(
     error: Rejected, messages: Messages, offset: int, timestamp: int, key: bytes | None, value: bytes | None
 ) -> DeadLetter:
     return DeadLetter(error.reason, str(error), messages.topic, messages.partition, offset, key, value, timestamp)

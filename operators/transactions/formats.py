@@ -25,11 +25,14 @@ REASONS = (
     "id_too_long",
     "message_too_large",
 )
-"""Every reason that a dead letter can have."""
+"""Every reason that a dead letter can have, and those of messages framed for a Schema Registry."""
+
+FRAME_REASONS = ("bad_magic_byte", "schema_unknown", "not_decodable")
 
 
 class Rejected(ValueError):
-    """A message that can't be used: `reason` is one of `REASONS`, the text says what is wrong and what is wanted."""
+    """A message that can't be used: `reason` is one of `REASONS` or `FRAME_REASONS`,
+    the text says what is wrong and what is wanted."""
 
     def __init__(self, reason: str, error: str) -> None:
         super().__init__(error)
