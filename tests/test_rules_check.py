@@ -1,5 +1,6 @@
 """`fraudflow rules check`: errors with their places, examples, what can be proved, and what rules need."""
 
+import ast
 import random
 import re
 import subprocess
@@ -11,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudflow.rules.footprint import footprint
+from operators.expressions import parse
 from operators.features.plan import Plan
 from operators.places import Place, tables_of
 from operators.rules import RuleError, load_rules, parse_rules
 from operators.rules.checking import check_rules, known_name
 from operators.rules.examples import run_examples
 from operators.rules.lint import Prover, lint
+from operators.rules.unused import unused_part
 from operators.transactions.formats import Limits
 from tests.records import HOUR, NOON, transaction
 
@@ -289,6 +292,27 @@ def test_a_cooldown_of_a_shadow_rule_is_told():
     assert "a shadow rule has no use for" in warning.message
 
 
+@pytest.mark.parametrize(
+    ("when", "part"),
+    [
+        ("amount > 5 and amount > 3", "amount > 3"),
+        ("amount > 5 or amount > 3", "amount > 5"),
+        ("is_night and is_night", "is_night"),
+        ('not (country == "FR" or country in ("FR", "DE")) and amount > 3', "country == 'FR'"),
+        ('country == "IT" and not missing(country)', "not missing(country)"),
+        ("amount > 3 and count_1h >= 1", "count_1h >= 1"),
+        ("amount / old_balance > 3 and is_night and amount / old_balance > 3", "amount / old_balance > 3"),
+        ("amount > 3 and count_1h >= 2", ""),
+        ('country != "IT" and not missing(old_balance)', ""),
+        ("amount / old_balance > 3 and not missing(old_balance)", ""),  # true, and not looked into
+        ("amount > 3", ""),
+    ],
+)
+def test_a_part_that_changes_nothing_is_told(when, part):
+    warned = [warned.message for warned in lint(rules_of(when))]
+    assert warned == ([f"says the same without `{part}`"] if part else [])
+
+
 NUMBERS = ("amount", "count_1m", "hour_of_day", "mean_amount_1h_before", "old_balance")
 ATOMS = st.one_of(
     st.tuples(
@@ -355,6 +379,27 @@ def test_no_claim_is_ever_contradicted_by_a_transaction(one, other):
         assert len(fires(first)) == len(SAMPLES)
     if prover.implies(first, second):
         assert fires(first) <= fires(second)
+
+
+@given(CONDITIONS)
+@settings(max_examples=200, deadline=None)
+def test_a_part_that_is_called_unused_is(condition):
+    (rule,) = rules_of(condition)
+    kept = parse(rule.when).tree
+    before = ast.dump(kept)
+    claims = []
+
+    def implies(one, other):
+        proved = Prover(known_name).implies(one, other)
+        claims.append((one, other, proved))
+        return proved
+
+    if unused_part(rule, implies):
+        (shorter, same, _) = claims[-1]
+        assert same == rule
+        assert len(shorter.when) < len(ast.unparse(kept)) + 2
+        assert fires(shorter) == fires(rule)
+    assert ast.dump(parse(rule.when).tree) == before
 
 
 # The command

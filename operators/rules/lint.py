@@ -17,6 +17,7 @@ from operators.features.names import parse_feature
 from operators.features.plan import STATELESS
 from operators.rules.checking import known_name
 from operators.rules.rule_set import SEVERITIES, Rule
+from operators.rules.unused import unused_part
 
 MOST_ALTERNATIVES: Final = 256
 EXACT: Final = 2**53
@@ -67,6 +68,8 @@ def lint(rules: Sequence[Rule], known: Namespace = known_name) -> list[Warned]:
             warned.append(Warned(rule.id, "is always true"))
         else:
             sound.append(rule)
+            if part := unused_part(rule, prover.implies):
+                warned.append(Warned(rule.id, f"says the same without `{part}`"))
         if rule.mode == "shadow" and rule.cooldown_ms:
             warned.append(Warned(rule.id, "has a cooldown, which a shadow rule has no use for"))
     for number, rule in enumerate(sound):
