@@ -1,12 +1,19 @@
 """Attacks: what is known against sandboxes of `eval`, and what an expression could cost or stop."""
 
 import math
+import os
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.expressions import GLOBALS, ExpressionError, Name, compile_condition, compile_source, parse
+from operators.features.plan import Plan
+from operators.model.encoding import Encoder
+from operators.model.specification import parse_model
+from operators.rules import Rule, RuleSet, render
+from tests.records import transaction
 from tests.test_expressions import LISTS, AtOneSecond, namespace
 
 HOSTILE = [
@@ -215,6 +222,48 @@ def test_a_product_of_any_length_is_a_number(factor, rest):
     product = " * ".join([factor] * 36)
     found = whole(f"({product}) {rest}", LATEST)
     assert found >= 0 or math.isnan(found)
+
+
+TEXTS = [
+    "x'] = 1; __import__('os').environ.update(ATTACKED='1') #",
+    "x\"] = 1; __import__('os').environ.update(ATTACKED='1') #",
+    "\n    __import__('os').environ.update(ATTACKED='1')\n",
+    "{0.__class__}{__import__('os').environ.update(ATTACKED='1')}",
+    "%(x)s %s \\",
+    "\\' + __import__('os').environ.update(ATTACKED='1') + \\'",
+    "\u2028__import__('os')",
+    'it\'s "both"',
+    "\ud7ff\uffff\U0001f600",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_texts_are_data_wherever_they_stand(text):
+    """In generated code as names of features, values of one-hots, constants, messages; and in a message's braces."""
+    condition = f"country == {text!r} or country in ({text!r}, 'b')"
+    rules = RuleSet([Rule("x", condition, message=text)])
+    plan = Plan.of(("country",), allowed_lateness=0)
+    compiled = rules.compile(plan.name)
+    found = transaction(country=text)
+    assert compiled.evaluate([found, transaction(country="FR")], [(), ()]) == [(0, 0)]
+    assert render(rules.rules[0].message, compiled.evidence(0, found, ())) == text
+    quoted = orjson.dumps(text).decode()  # a string of TOML, too
+    model = f"""
+    name = "m"
+    [[feature]]
+    name = {quoted}
+    value = "country"
+    transform = "onehot"
+    values = [{quoted}]
+    missing = true
+    """
+    (encoded, other, missing) = Encoder(parse_model(model), plan).encode(
+        [found, transaction(country="FR"), transaction()], [(), (), ()]
+    )
+    assert (encoded, other, missing) == (
+        {f"{text} = {text}": 1.0}, {f"{text} = other": 1.0}, {f"{text} = missing": 1.0}
+    )  # fmt: skip
+    assert "ATTACKED" not in os.environ
 
 
 def test_only_the_place_of_an_error_in_a_long_line_is_shown():
