@@ -182,7 +182,12 @@ def test_no_label_within_the_history_is_told(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     said = "o score: no label arrives within the history (7 h) with a label delay of 7 d: try --label-delay 1h"
     assert f"n{said}" in done.stderr
-    assert f"N{said}" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"N{said}" in report
+    warming = metrics_of(tmp_path / "out")["warming_up"]
+    assert warming["mean_amount_30d_before"] == "2026-01-31T01:00:00.000Z"
+    assert "count_1m" not in warming  # full after a minute of seven hours
+    assert "mean_amount_30d_before until 2026-01-31T01:00" in report
 
 
 @pytest.mark.parametrize("place", ["/proc/x", "README.md", "README.md/x"])

@@ -1,7 +1,9 @@
-"""What people are told who would look for a score in vain."""
+"""What people are told who would look for a score in vain, or trust windows that are not full."""
 
 from fraudflow.evaluation.history import History
+from fraudflow.evaluation.judged import Judged
 from fraudflow.evaluation.replay import Replay
+from operators.times import iso
 
 SHORTER_DELAYS = (("1d", 86_400_000), ("1h", 3_600_000), ("1m", 60_000), ("1s", 1_000))
 
@@ -18,6 +20,16 @@ def why_no_score(replay: Replay, history: History, delay: int) -> str | None:
         f"no score: no label arrives within the history ({_words(span)}) with a label delay of {_words(delay)}: "
         f"try --label-delay {shorter}"
     )
+
+
+def warming_up(replay: Replay, judged: Judged) -> dict[str, str]:
+    """The features whose windows were filling for more than a tenth of what is judged, with the time from which on they
+    are full: the windows begin empty with the history."""
+    if not len(judged):
+        return {}
+    begins, ends = int(judged.time[0]), int(judged.time[-1])
+    full = {name: time for windows in replay.features.windows for name, time in windows.full_from().items()}
+    return {name: iso(time) for name, time in sorted(full.items()) if time > begins + (ends - begins) / 10}
 
 
 def _words(milliseconds: int) -> str:

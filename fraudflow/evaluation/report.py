@@ -73,6 +73,12 @@ def _about(metrics: dict[str, Any]) -> str:
     if metrics["rejected"]:
         rejected = ", ".join(f"{count:,} {reason}" for reason, count in metrics["rejected"].items())
         parts.append(f"Not usable: {rejected}.")
+    if metrics["warming_up"]:
+        until: dict[str, list[str]] = {}
+        for name, full_from in metrics["warming_up"].items():
+            until.setdefault(full_from[:16], []).append(name)
+        told = "; ".join(f"{', '.join(names)} until {time}" for time, names in sorted(until.items()))
+        parts.append(f"Windows begin empty with the history; warming up: {told}.")
     if metrics["note"]:
         parts.append(f"{metrics['note'][0].upper()}{metrics['note'][1:]}.")
     return " ".join(parts)

@@ -15,7 +15,7 @@ from fraudflow.evaluation.comparison import summary
 from fraudflow.evaluation.costs import parse_costs
 from fraudflow.evaluation.history import History, HistoryError, read_history
 from fraudflow.evaluation.measures import measure
-from fraudflow.evaluation.notes import why_no_score
+from fraudflow.evaluation.notes import warming_up, why_no_score
 from fraudflow.evaluation.replay import Replay
 from fraudflow.evaluation.report import write_all
 from fraudflow.evaluation.terminal import show
@@ -70,6 +70,7 @@ def run(request: Request, settings: Settings, console: Console) -> None:
         **_about(request, history, delay),
         **measures[0],
         "note": why_no_score(replays[0], history, delay),
+        "warming_up": warming_up(replays[0], judged[0]),
     }
     if others:
         names = [path.name for path in others.values()]
