@@ -1,6 +1,7 @@
 """`fraudflow evaluate` as a command: what it writes, the same each time, what it refuses."""
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fraudflow.cli import app
+from fraudflow.evaluation.files import quoted
 
 ROOT = Path(__file__).parents[1]
 EXCERPT = ROOT / "data" / "paysim_excerpt.csv.gz"
@@ -222,3 +224,10 @@ def test_what_is_wrong_is_said_and_nothing_written(tmp_path: Path, arguments: li
     assert "Errno" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_what_csv_must_quote_is_quoted() -> None:
+    texts = ["plain", 'a "b"', "x,y", "two\nlines", "r\r", ""]
+    for part in (texts, texts[:1], []):
+        written = "".join(f"{text},1\n" for text in quoted(part))
+        assert [row[0] for row in csv.reader(io.StringIO(written, newline=""))] == part

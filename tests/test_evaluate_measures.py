@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fraudflow.evaluation.comparison import summary
 from fraudflow.evaluation.costs import Costs, cheapest, cost_curve, cost_of_decisions, parse_costs
 from fraudflow.evaluation.judged import ALLOW, BLOCK, REVIEW, Judged
-from fraudflow.evaluation.measures import at_capacity, calibration, calibration_error, measure
+from fraudflow.evaluation.measures import at_capacity, at_precision, calibration, calibration_error, measure
 from operators.decisions.decide import Thresholds
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -155,3 +155,60 @@ def test_which_decisions_change() -> None:
         {"from": "review", "to": "allow", "transactions": 2, "frauds": 0, "amount": 20.0},
     ]
     assert summary(FIVE, FIVE) == []
+
+
+scored = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.2, 0.5, 0.7, 0.9]), st.booleans()), max_size=12)
+
+
+@given(scored, st.sampled_from([0.3, 0.5, 1.0]))
+def test_the_most_recall_at_a_precision(rows: list[tuple[float, bool]], least: float) -> None:
+    found = at_precision(np.array([score for score, _ in rows]), np.array([fraud for _, fraud in rows], bool), least)
+    frauds = sum(fraud for _, fraud in rows)
+    best: tuple[float, float, float] | None = None
+    for threshold in {score for score, _ in rows}:
+        above = [fraud for score, fraud in rows if score >= threshold]
+        hits = sum(above)
+        if hits and hits >= least * len(above) and (best is None or hits / frauds >= best[2]):
+            best = max(best or (2.0, 0.0, 0.0), (threshold, hits / len(above), hits / frauds), key=lambda one: one[2])
+    if found is None:
+        assert best is None
+        return
+    assert best is not None
+    assert found["recall"] == best[2]
+    assert found["precision"] >= least
+    above = [fraud for score, fraud in rows if score >= found["threshold"]]
+    assert (found["precision"], found["recall"]) == (sum(above) / len(above), sum(above) / frauds)
+
+
+payments = st.lists(
+    st.tuples(
+        st.integers(0, 3), st.sampled_from("abcd"), st.sampled_from([None, 0.1, 0.5, 0.5, 0.9]),
+        st.sampled_from([None, False, True]),
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@given(payments, st.integers(1, 3))
+def test_card_precision_is_that_of_counting_by_hand(
+    rows: list[tuple[int, str, float | None, bool | None]], n: int
+) -> None:
+    rows = sorted(rows, key=lambda row: row[0])
+    made = judged(*((score, ALLOW, label) for _, _, score, label in rows))
+    made.users = [user for _, user, _, _ in rows]
+    made.time = np.array([day * DAY for day, _, _, _ in rows], dtype=np.int64)
+    known: set[str] = set()
+    precisions = []
+    for day in sorted({day for day, _, score, label in rows if score is not None and label is not None}):
+        cards: dict[str, tuple[float, bool]] = {}
+        for at, user, score, label in rows:
+            if at == day and score is not None and label is not None and user not in known:
+                highest, fraud = cards.get(user, (0.0, False))
+                cards[user] = max(highest, score), fraud or label
+        first = sorted(cards, key=lambda user: (-cards[user][0], user))[:n]
+        caught = {user for user in first if cards[user][1]}
+        known |= caught
+        precisions.append(len(caught) / n)
+    found = at_capacity(made, n)
+    assert found["days"] == len(precisions)
+    assert found["card_precision"] == (pytest.approx(np.mean(precisions)) if precisions else None)

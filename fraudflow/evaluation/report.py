@@ -38,7 +38,7 @@ def write_report(path: Path, metrics: dict[str, Any], judged: Judged, course: Co
         chart("Precision and recall", "At every threshold.", charts.precision_recall(judged)),
         chart("ROC", "Frauds found against legitimate transactions bothered.", charts.roc(judged)),
         chart("Scores", "Logarithmic.", charts.distribution(judged)),
-        chart("Calibration", "On the dotted line a score is a probability.", charts.calibrated(judged)),
+        chart("Calibration", _calibration(metrics["score"]), charts.calibrated(judged)),
         chart(
             "Cost against threshold",
             f"A missed fraud costs {'its amount' if prices['missed'] == 'amount' else format(prices['missed'], 'g')}, "
@@ -57,6 +57,16 @@ def write_report(path: Path, metrics: dict[str, Any], judged: Judged, course: Co
     name = metrics["file"]
     with whole(path) as file:
         file.write(page(f"fraudflow: {name}", name, _about(metrics), cards(_cards(metrics)) + panels(sections)))
+
+
+def _calibration(score: dict[str, Any]) -> str:
+    dotted = "On the dotted line a score is a probability."
+    if not score["scored"]:
+        return dotted
+    mean, rate = (_percent(score[name], 3) for name in ("mean_score", "fraud_rate"))
+    return (
+        f"{dotted} Mean score {mean}, fraud rate {rate}, calibration error {score['expected_calibration_error']:.5f}."
+    )
 
 
 def _drift(found: list[dict[str, Any]]) -> str:
@@ -106,6 +116,9 @@ def _decisions(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     for name in ("review", "block"):
         at = metrics["score"][f"at_{name}_threshold"]
         rows.append([f"score ≥ {at['threshold']:g}", f"{at['above']:,}", "", *map(_percent, _rates(at))])
+    if at := metrics["score"]["at_precision"]:
+        least = f"score ≥ {at['threshold']:.4g}: the most at a precision of {at['at_least']:.0%}, in hindsight"
+        rows.append([least, "", "", *map(_percent, _rates(at))])
     return ["", "hits", "frauds", "precision", "recall"], rows
 
 
@@ -131,8 +144,8 @@ def _changes(metrics: dict[str, Any]) -> str:
     return panel("Against", about, body, wide=True)
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "–" if share is None else f"{share:.{digits}%}"
 
 
 def _figure(value: float | None, digits: int = 4) -> str:

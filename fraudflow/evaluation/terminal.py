@@ -34,6 +34,7 @@ def show(metrics: dict[str, Any], warnings: Console) -> None:
         f"score: ROC AUC {_figure(score['roc_auc'])}, average precision {_figure(score['average_precision'])}, "
         f"log-loss {_figure(score['log_loss'])}, calibration error {_figure(score['expected_calibration_error'])} "
         f"on {score['scored']:,} that had one",
+        f"mean score {_percent(score['mean_score'], 3)}, fraud rate {_percent(score['fraud_rate'], 3)}",
         f"{capacity['cards_a_day']} users a day looked at: precision {_percent(capacity['card_precision'])}, "
         f"mean of {capacity['days']} days",
         f"cost: {costs['decisions']['total']:,.0f} with these decisions, "
@@ -66,8 +67,8 @@ def _threshold(score: float) -> str:
     return np.format_float_positional(score, 4, fractional=False, trim="-") if score >= SMALLEST else f"{score:.3e}"
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "–" if share is None else f"{share:.{digits}%}"
 
 
 def _figure(value: float | None) -> str:
