@@ -12,7 +12,7 @@ from operators.features.labels import Key, Labels
 from operators.features.layout import DROPPED, ID_HASHES, TRIM_AT, Layout, Log, log_of, own_column, reach
 from operators.features.pages import Pages
 
-SPARE: Final = 4
+SPARE: Final = 8
 """Events that a log may hold beyond one and a half times what it needs, before it is trimmed."""
 LONG_LOG: Final = 1 << 14
 """Entries of a log: a longer one is kept in pages, as a copy of it would take 10 us and more."""
