@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from flows.exchange import ColumnsDiffer, Featured, Transactions
 from operators.decisions.cooldown import Alert, Cooldown
-from operators.decisions.decide import DecidedBatch, Decider
+from operators.decisions.decide import DecidedBatch, Decider, decided_of
 from operators.decisions.statistics import LiveStatistics, Partial
 from operators.features.marks import joined
 from operators.features.windows import Labelled, Windows
@@ -20,7 +20,7 @@ from operators.measurements import Point
 from operators.model.contest import Contest
 from operators.model.control import Control
 from operators.model.events import ModelEvent
-from operators.model.join import Decided, Example, LabelJoin
+from operators.model.join import Example, LabelJoin
 from operators.model.scoring import Weights
 from operators.rules import Changes
 from operators.transactions.records import Label
@@ -175,12 +175,7 @@ class LabelJoinLogic(StatefulBatchLogic["DecidedBatch | list[Label]", "list[Exam
         matured: list[Example] = []
         for value in values:
             if isinstance(value, DecidedBatch):
-                matured += self.join.decided(
-                    Decided(transaction.transaction_id, transaction.event_time, model_input, score, transaction.amount)
-                    for transaction, model_input, score in zip(
-                        value.transactions, value.inputs, value.scores, strict=True
-                    )
-                )
+                matured += self.join.decided(decided_of(value))
             else:
                 matured += self.join.labels(value)
         return matured

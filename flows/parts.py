@@ -8,6 +8,7 @@ from flows.framing import decoder_of
 from flows.settings import Settings
 from operators.decisions.decide import Decider, Thresholds
 from operators.features.plan import Plan
+from operators.model.challengers import models_of, seen_by_any
 from operators.model.contest import NO_MODELS, Contest
 from operators.model.encoding import Encoder
 from operators.model.files import load_model
@@ -30,24 +31,27 @@ class Parts:
         self.start = start
         self.rules = load_rules(settings.rules_file)
         self.model = load_model(settings.model_file, known_name) if settings.model_file else None
-        names = (*self.rules.names, *start.names, *(self.model.names if self.model else ()))
+        self.models = models_of(self.model) if self.model else ()
+        model_names = seen_by_any(self.model).names if self.model else ()
+        names = (*self.rules.names, *start.names, *model_names)
         self.plan = Plan.of(names, allowed_lateness=settings.allowed_lateness, repeats=True)
         self.columns = columns_mark(self.plan.columns)
         self.routing = Routing(settings.key_groups, settings.shards)
         self.decoder = decoder_of(settings, limits(settings))
         self.changes = ChangeReader(self.plan.name, known_name, settings.list_topic)
-        self._encoder = Encoder(self.model, self.plan) if self.model else None
-        self.first = first.get(self.model.name) if self.model else None
-        if self.model and self.first:
-            self.first.pipeline(self.model)  # refused here, before anything runs
+        self._encoder = Encoder(seen_by_any(self.model), self.plan) if self.model else None
+        self.first = {model.name: first[model.name] for model in self.models if model.name in first}
+        for model in self.models:
+            if model.name in self.first:
+                self.first[model.name].pipeline(model)  # refused here, before anything runs
 
     def decider(self) -> Decider:
         """Of one shard."""
         thresholds = Thresholds(self.settings.review_threshold, self.settings.block_threshold)
         columns, models = self.plan.columns, self.model_names
         decider = Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start, columns, models)
-        if self.first:
-            decider.use(self.first.weights)
+        for first in self.first.values():
+            decider.use(first.weights)
         return decider
 
     def label_join(self, state: bytes | None) -> LabelJoin:
@@ -57,14 +61,20 @@ class Parts:
 
     @property
     def model_names(self) -> list[str]:
-        """The champion of `model.toml` first."""
-        return [self.model.name] if self.model else []
+        """The first model of `model.toml`, then its challengers."""
+        return [model.name for model in self.models]
 
     def contest(self, state: bytes | None) -> Contest:
         """The one of the flow, where all models learn."""
-        assert self.model is not None, "without a model there is no step that trains"
-        first = {self.first.weights.name: self.first} if self.first else {}
-        return Contest([self.model], state, review_threshold=self.settings.review_threshold, first=first)
+        assert self.models, "without a model there is no step that trains"
+        review = self.settings.review_threshold
+        return Contest(self.models, state, review_threshold=review, first=self.first, sees=self._sees())
+
+    def _sees(self) -> dict[str, frozenset[str]]:
+        """The encoded features of each model that does not see all."""
+        everything = frozenset(self._encoder.vocabulary if self._encoder else ())
+        sees = {model.name: frozenset(Encoder(model, self.plan).vocabulary) for model in self.models}
+        return {name: seen for name, seen in sees.items() if seen != everything}
 
 
 def limits(settings: Settings) -> Limits:

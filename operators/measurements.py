@@ -96,6 +96,10 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     ),
     # What happened to a model but for its publications: drift, freezing, rolling back, promotion (`ModelEvent`).
     "model_event": Measurement(("model", "event"), {"version": int, "message": str, "by": str}),
+    # A challenger against the champion on the same examples: by how much its log-loss is lower, and at least.
+    "model_comparison": Measurement(
+        ("model", "champion"), {"gain": float, "gain_at_least": float, "examples": int, "frauds": int}
+    ),
     # The detectors' statistic each time the trainer publishes; `drift` is 1 where one was found. `psi:<feature>` and
     # `ks:<feature>`, once a window of examples: the distance of each feature, and of `score`, from its reference.
     "model_drift": Measurement(("model", "detector"), {"value": float, "drift": int, "examples": int}),

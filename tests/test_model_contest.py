@@ -61,12 +61,16 @@ def test_after_a_rollback_it_predicts_and_learns_from_the_older_version_on(optim
     assert Scorer(after[0]).scores(inputs) != pytest.approx(Scorer(old).scores(inputs), abs=1e-9)
 
 
-def test_a_rollback_mends_weights_that_are_not_finite() -> None:
+def test_weights_that_are_not_finite_are_rolled_back_by_themselves() -> None:
     contest = Contest([specification(examples=10)])
     (good,) = published(contest.learn(examples(10), now=0))
     broken = [one._replace(input={"amount": float("inf"), "amount is known": 1.0}) for one in examples(10)]
-    assert [event.event for event in events(contest.learn(broken, now=0))] == ["not_published"]
-    contest.obey(control("rollback", weights=good), now=0)
+    out = contest.learn(broken * 3, now=0)
+    (told, back, *_) = events(out)
+    assert (told.event, back.event, back.by) == ("not_published", "rolled_back", "fraudflow")
+    assert "not finite: amount" in (back.reason or "")
+    (command,) = [one for one in out if isinstance(one, Control)]
+    assert (command.action, command.weights) == ("rollback", good)
     contest.obey(control("unfreeze"), now=0)
     (mended,) = published(contest.learn(examples(10, seed=2), now=0))
     assert mended.is_finite()

@@ -108,9 +108,9 @@ def test_who_is_promoted_decides_and_the_others_score_beside_it() -> None:
     models = in_force("m", "n")
     for name in ("m", "n"):
         models.use(weights(1, name))
-    assert (models.champion, list(models.others([{}]))) == ("m", ["n"])
+    assert models.beside([{}]) == ("m", {"n": [pytest.approx(0.5)]})
     models.obey(control("promote", "n"))
-    assert (models.champion, list(models.others([{}]))) == ("n", ["m"])
+    assert models.beside([{}]) == ("n", {"m": [pytest.approx(0.5)]})
     models.obey(control("promote", "gone"))
     assert models.champion == "m"  # a model that is not there decides nothing
 

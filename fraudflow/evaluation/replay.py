@@ -8,13 +8,13 @@ from msgspec import structs
 from fraudflow.evaluation.course import Course
 from fraudflow.evaluation.history import Labelled
 from fraudflow.evaluation.judged import Judged
-from operators.decisions.decide import DecidedBatch, Decider, Thresholds
+from operators.decisions.decide import DecidedBatch, Decider, Thresholds, decided_of
 from operators.features import labels as labels_of_windows
 from operators.features.plan import Plan
 from operators.features.windows import Windows
 from operators.model.encoding import Encoder
 from operators.model.first import FirstModel
-from operators.model.join import Decided, Example, LabelJoin
+from operators.model.join import Example, LabelJoin
 from operators.model.scoring import Weights
 from operators.model.specification import Specification
 from operators.model.training import Trainer
@@ -114,12 +114,7 @@ class Replay:
 
     def _learn(self, trainer: Trainer, rows: Sequence[Labelled], decided: DecidedBatch, now: int) -> None:
         matured: list[Example] = self.join.labels(self.features.labels(rows))
-        matured += self.join.decided(
-            Decided(
-                row.transaction.transaction_id, row.transaction.event_time, model_input, score, row.transaction.amount
-            )
-            for row, model_input, score in zip(rows, decided.inputs, decided.scores, strict=True)
-        )
+        matured += self.join.decided(decided_of(decided))
         for output in trainer.learn(matured, now):
             self.course.add(output, now)
             if isinstance(output, Weights):

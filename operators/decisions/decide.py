@@ -1,6 +1,6 @@
 """Judge each transaction by the rules and by the model's score: the one place where a decision is made."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -11,6 +11,7 @@ from operators.features.marks import LATE, count_late, warming_up
 from operators.model.control import Control
 from operators.model.encoding import Encoder
 from operators.model.in_force import ModelsInForce, ModelsState
+from operators.model.join import Decided
 from operators.model.scoring import Reason, Weights
 from operators.rules import SEVERITIES, Changes, CompiledRules, RuleSet, RulesInForce, Severity, Start, render
 from operators.rules.in_force import State as RulesState
@@ -83,7 +84,8 @@ class Decision(msgspec.Struct, frozen=True):
 
 class DecidedBatch(NamedTuple):
     """A batch judged. `inputs` are the model's inputs as they were at the decision; `hits` counts every rule that fired
-    by (rule, severity), shadow rules too; `suspicious` holds what is not allowed."""
+    by (rule, severity), shadow rules too; `suspicious` holds what is not allowed. Where there are several models,
+    `scores` are the `champion`'s, and `others` holds those of the challengers by name."""
 
     transactions: Sequence[Transaction]
     inputs: Sequence[dict[str, float]]
@@ -93,6 +95,19 @@ class DecidedBatch(NamedTuple):
     decided_at: int
     late: int = 0
     repeated: int = 0
+    champion: str = ""
+    others: Mapping[str, Sequence[float | None]] = {}
+
+
+def decided_of(batch: DecidedBatch) -> Iterator[Decided]:
+    """What the label join keeps of each transaction."""
+    rows = zip(batch.transactions, batch.inputs, batch.scores, strict=True)
+    if not batch.champion:
+        yield from (Decided(t.transaction_id, t.event_time, x, score, t.amount) for t, x, score in rows)
+        return
+    for index, (t, x, score) in enumerate(rows):
+        scored = {name: found for name, scores in batch.others.items() if (found := scores[index]) is not None}
+        yield Decided(t.transaction_id, t.event_time, x, score, t.amount, batch.champion, scored)
 
 
 class Decider:
@@ -172,7 +187,9 @@ class Decider:
             score, model_input = (scores[index], inputs[index]) if scored else (None, {})
             decision = self._judge(transactions[index], hits, score, model_input, now)
             suspicious.append(self._marked(decision, mark, filling) if mark else decision)
-        return DecidedBatch(transactions, inputs, scores, suspicious, counts, now, count_late(marks), repeated)
+        champion, others = self.models.beside(inputs)
+        late = count_late(marks)
+        return DecidedBatch(transactions, inputs, scores, suspicious, counts, now, late, repeated, champion, others)
 
     def _judge(
         self, transaction: Transaction, hits: list[Hit], score: float | None, model_input: dict[str, float], now: int

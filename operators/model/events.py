@@ -11,9 +11,20 @@ UNTOLD = frozenset({"published"})
 """Events that are no points of `model_event`: `model_quality` has a point for each of them."""
 
 
+TOLD = {
+    "freeze": "frozen",
+    "unfreeze": "unfrozen",
+    "rollback": "rolled_back",
+    "promote": "promoted",
+    "rules_only": "rules_only",
+    "resume": "resumed",
+}
+"""What the event of a command is called."""
+
+
 class ModelEvent(msgspec.Struct, frozen=True):
-    """`drift`, `published`, `not_published`; of commands `frozen`, `unfrozen`, `rolled_back`, `promoted`, `rules_only`,
-    `resumed`, and `refused` where one can't be obeyed. `at` in milliseconds: event time, a command's own time. `by` and
+    """`drift`, `published`, `not_published`, `better` (a challenger), `out_of_band` (the champion); of commands those
+    of `TOLD`, and `refused` where one can't be obeyed. `at` in milliseconds: event time, a command's own time. `by` and
     `reason` are a command's."""
 
     event: str

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.expressions import ExpressionError, Namespace, compile_source, parse
+from operators.model.challengers import seen_by_any
 from operators.model.specification import ModelError, Specification, parse_model
 from operators.places import Place, Problem, Table, not_toml, tables_of
 
@@ -38,7 +39,7 @@ def load_model(path: str | Path, known: Namespace | None = None, *, fitted: bool
 
 
 def _require_known(specification: Specification, known: Namespace) -> None:
-    for feature in specification.features:
+    for feature in seen_by_any(specification).features:
         for source in feature.expressions():
             try:
                 compile_source(parse(source), known)
@@ -61,11 +62,10 @@ def _problem(text: str, error: ModelError) -> Problem | None:
     if named is None or len(features) != len(document["feature"]):  # not written as [[feature]]
         return None
     name = ast.literal_eval(named[1])
-    table, value = next(
-        (table, value)
-        for table, value in reversed(list(zip(features, document["feature"], strict=True)))
-        if value["name"] == name  # of two with one name the later is too many
-    )
+    pairs = reversed(list(zip(features, document["feature"], strict=True)))  # of two with one name the later is too many
+    table, value = next(((table, value) for table, value in pairs if value["name"] == name), (None, None))
+    if table is None or value is None:  # a challenger's own
+        return None
     message = str(error).partition("\n")[0]
     if isinstance(cause, ExpressionError) and (field := _field_of(value, cause, table)):
         message = message.removesuffix(f" (line {cause.line}, column {cause.column})")

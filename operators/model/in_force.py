@@ -74,14 +74,17 @@ class ModelsInForce:
                     self.use(control.weights)
                 self._frozen.add(control.model)
 
-    def others(self, inputs: Sequence[Input]) -> Mapping[str, Sequence[float | None]]:
-        """The scores of every model but the champion that has weights, by name."""
+    def beside(self, inputs: Sequence[Input]) -> tuple[str, Mapping[str, Sequence[float | None]]]:
+        """The champion's name, and the scores of every other model that has weights; nothing where there is one."""
+        if len(self._scorers) < 2:
+            return "", {}
         champion = self.champion
-        return {
+        others = {
             name: scorer.scores(inputs)
             for name, scorer in self._scorers.items()
             if name != champion and scorer.weights is not None
         }
+        return champion or "", others
 
     def state(self) -> ModelsState:
         """For the snapshot."""

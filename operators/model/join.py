@@ -1,9 +1,9 @@
 """Joins labels to transactions as they were when they were decided on."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,21 +12,28 @@ from operators.model.encoding import Input
 from operators.model.state import decode_state, encode_state, restoring
 from operators.transactions.records import Label
 
-STATE_VERSION = 2
-OLDER_VERSIONS = (1,)
-"""What is read too: 1 knew no corrections."""
+STATE_VERSION = 3
+OLDER_VERSIONS = (1, 2)
+"""What is read too: 1 knew no corrections, 2 one model."""
 MAX_LABELS = 4
 """Labels kept for one transaction; more can't change what it is taken for in any sane use, and a flood could."""
 
 
+NO_SCORES: Mapping[str, float] = {}
+
+
 class Decided(NamedTuple):
-    """A transaction that was decided on: the model's input and score (None without a model) as they were then."""
+    """A transaction that was decided on: the models' input and the score that decided (None without a model) as they
+    were then. `champion` is the model of that score (empty where there is only one), `others` what the others scored.
+    """
 
     transaction_id: str
     event_time: int
     input: Input
     score: float | None
     amount: float
+    champion: str = ""
+    others: Mapping[str, float] = NO_SCORES
 
 
 class Example(NamedTuple):
@@ -42,6 +49,12 @@ class Example(NamedTuple):
     weight: float
     amount: float
     corrects: bool = False
+    champion: str = ""
+    others: Mapping[str, float] = NO_SCORES
+
+    def score_of(self, model: str) -> float | None:
+        """What a model scored when it was decided on."""
+        return self.score if self.champion in {"", model} else self.others.get(model)
 
 
 class Counts(msgspec.Struct):
@@ -252,10 +265,13 @@ class LabelJoin:
             matured.append(self._example(identity, at, packed, is_fraud)._replace(corrects=True))
 
     def _example(self, identity: str, at: int, packed: bytes, is_fraud: bool) -> Example:
-        amount, score, numbers, values = _PACKED.decode(packed[8:])
+        p = _PACKED.decode(packed[8:])
         names = self._names
-        x = dict(zip([names[number] for number in numbers], values or [1.0] * len(numbers), strict=True))
-        return Example(identity, _event_time(packed), at, x, score, is_fraud, 1.0, amount)
+        x = dict(zip([names[number] for number in p.numbers], p.values or [1.0] * len(p.numbers), strict=True))
+        champion = "" if p.champion is None else names[p.champion]
+        others = {names[number]: score for number, score in p.others} if p.others else NO_SCORES
+        event_time = _event_time(packed)
+        return Example(identity, event_time, at, x, p.score, is_fraud, 1.0, p.amount, False, champion, others)
 
     def _give_up_oldest(self) -> None:
         # The first key of a dict that is emptied from the front is ever further to find: look for many at a time.
@@ -291,24 +307,42 @@ class LabelJoin:
 
     def _pack(self, decided: Decided) -> bytes:
         """Names as numbers, values left out where all are 1: an eighth of a dict."""
-        x, number = decided.input, self._numbers
+        x = decided.input
+        numbers, values = self._numbered(x), list(x.values())
+        packed: tuple[Any, ...] = (
+            decided.amount, decided.score, numbers, None if values.count(1.0) == len(values) else values
+        )  # fmt: skip
+        if decided.champion:
+            (champion,) = self._numbered([decided.champion])
+            others = zip(self._numbered(decided.others), decided.others.values(), strict=True)
+            packed += (champion, list(others))
+        return decided.event_time.to_bytes(8, "little", signed=True) + msgspec.msgpack.encode(packed)
+
+    def _numbered(self, names: Collection[str]) -> list[int]:
+        number = self._numbers
         try:
-            numbers = [number[name] for name in x]
+            return [number[name] for name in names]
         except KeyError:
-            for name in [name for name in x if name not in number]:
+            for name in [name for name in names if name not in number]:
                 number[name] = len(number)
                 self._names.append(name)
-            numbers = [number[name] for name in x]
-        values = list(x.values())
-        packed = (decided.amount, decided.score, numbers, None if values.count(1.0) == len(values) else values)
-        return decided.event_time.to_bytes(8, "little", signed=True) + msgspec.msgpack.encode(packed)
+            return [number[name] for name in names]
 
 
 def _event_time(packed: bytes) -> int:
     return int.from_bytes(packed[:8], "little", signed=True)
 
 
-_PACKED = msgspec.msgpack.Decoder(tuple[float, float | None, list[int], list[float] | None])
+class _Packed(msgspec.Struct, array_like=True, gc=False):
+    amount: float
+    score: float | None
+    numbers: list[int]
+    values: list[float] | None
+    champion: int | None = None
+    others: list[tuple[int, float]] | None = None
+
+
+_PACKED = msgspec.msgpack.Decoder(_Packed)
 
 
 class _State(msgspec.Struct, array_like=True):

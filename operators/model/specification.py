@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from math import inf, isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -120,6 +120,48 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ks: Share = 0.2
 
 
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[promotion]`: when a challenger is better than the champion, and whether it then takes its place by itself.
+
+    Better: the mean difference of their log-losses is above 0 with this `confidence`, which holds however often one
+    looks; there must be so many `frauds` among the examples. The bound is narrowest after `examples`; after `window`
+    the comparison begins anew.
+    """
+
+    automatic: bool = False
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.999
+    examples: Count = 10_000
+    window: Count = 100_000
+    frauds: Count = 50
+
+
+class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[safety]`: what happens by itself when the champion is worse than nothing: when its log-loss on matured examples
+    is above `most` times that of always saying the share of frauds.
+
+    That is tested over each `window` of examples with a chance of false alarm of `miss` in each, on examples decided on
+    after the model had learned from `after`.
+    """
+
+    action: Literal["rollback", "freeze", "rules_only", "tell"] = "rollback"
+    most: Positive = 1.2
+    window: Annotated[int, msgspec.Meta(ge=500)] = 5_000
+    miss: Annotated[float, msgspec.Meta(gt=0, lt=0.1)] = 1e-4
+    after: Count = 2_000
+
+
+class Challenger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[challenger]]`: a model that scores and learns in the shadow of the first one. What it does not say is as
+    there; `without` names features that it does not see, `[[challenger.feature]]` adds some of its own, and `learning`
+    changes single settings."""
+
+    name: ModelName
+    without: tuple[str, ...] = ()
+    features: tuple[FeatureSpec, ...] = msgspec.field(name="feature", default=())
+    prior: Share | None = None
+    learning: dict[str, Any] = {}
+
+
 class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model. `prior` is the expected share of fraud: a model that has learned nothing yet says that."""
 
@@ -129,6 +171,9 @@ class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning: Learning = Learning()
     publish: Publishing = Publishing()
     monitor: Monitoring = Monitoring()
+    promotion: Promotion = Promotion()
+    safety: Safety = Safety()
+    challengers: tuple[Challenger, ...] = msgspec.field(name="challenger", default=())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,6 +201,18 @@ def parse_model(source: bytes | str, *, fitted: bool = True) -> Specification:
     except msgspec.ValidationError as error:
         wrong = refusal(document, Specification)
         raise ModelError(str(wrong or error), wrong.path if wrong else ()) from error
+    from operators.model.challengers import check_challengers
+
+    _check_specification(specification, fitted)
+    for name, challenger in check_challengers(specification).items():
+        try:
+            _check_specification(challenger, fitted)
+        except ModelError as error:
+            raise ModelError(f"challenger {name!r}: {error}") from error
+    return specification
+
+
+def _check_specification(specification: Specification, fitted: bool) -> None:
     if not specification.features:
         raise ModelError("no [[feature]]: a model needs at least one")
     known: dict[str, FeatureSpec] = {}
@@ -172,7 +229,6 @@ def parse_model(source: bytes | str, *, fitted: bool = True) -> Specification:
     for feature in specification.features:
         _check_cross(feature, known)
     _check_learning(specification.learning)
-    return specification
 
 
 OPTIONS: Mapping[str, str] = {

@@ -127,6 +127,10 @@ class Trainer:
         self.published = weights
         self.frozen = True
 
+    def begin_anew(self) -> None:
+        """Forget all that was learned, and whatever broke it."""
+        self.pipeline = OnlinePipeline(self.specification)
+
     def as_first(self, now: int) -> FirstModel:
         """What another trainer can go on from: the model as it is now, as the version that is published next."""
         bias, weights = self.pipeline.fold()

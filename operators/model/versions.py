@@ -9,14 +9,15 @@ def version_key(name: str, version: int) -> str:
     return f"{name}@{version}"
 
 
-def given_up(version: int) -> list[int]:
+def given_up(version: int, latest: int = LATEST) -> list[int]:
     """The versions that are no longer kept once `version` is there.
 
-    A version divisible by 2^n, and no higher power, is kept while fewer than 8 · 2^n came after it: about 4 · log2 of
-    the newest, ever sparser towards the first. It hangs on the numbers alone, so nothing has to be remembered.
+    A version divisible by 2^n, and no higher power, is kept while fewer than `latest` · 2^n came after it: about
+    `latest` / 2 · log2 of the newest, ever sparser towards the first. It hangs on the numbers alone, so nothing has to
+    be remembered.
     """
     found, step = [], 1
-    while (old := version - LATEST * step) > 0:
+    while (old := version - latest * step) > 0:
         if old % step == 0 and old // step % 2:
             found.append(old)
         step *= 2
