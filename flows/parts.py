@@ -67,8 +67,15 @@ class Parts:
     def contest(self, state: bytes | None) -> Contest:
         """The one of the flow, where all models learn."""
         assert self.models, "without a model there is no step that trains"
-        review = self.settings.review_threshold
-        return Contest(self.models, state, review_threshold=review, first=self.first, sees=self._sees())
+        return Contest(
+            self.models,
+            state,
+            review_threshold=self.settings.review_threshold,
+            block_threshold=self.settings.block_threshold,
+            maturity=self.settings.label_maturity,
+            first=self.first,
+            sees=self._sees(),
+        )
 
     def _sees(self) -> dict[str, frozenset[str]]:
         """The encoded features of each model that does not see all."""

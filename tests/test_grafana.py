@@ -20,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 GRAFANA = ROOT / "grafana"
 DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 SOURCE = {"type": "influxdb", "uid": "${ds}"}
+LATER = {"Precision at capacity"}
+"""Measured when a day is over."""
 NUMBERS = {"sum", "mean", "max", "min", "percentile"}
 
 
@@ -243,7 +245,7 @@ def test_every_query_returns_data_from_what_the_flow_wrote(query: Query, filled:
     assert series, f"no series: {query.text}"
     rows = [dict(zip(one["columns"], row, strict=True)) for one in series for row in one["values"]]
     columns = [column for column in series[0]["columns"] if column != "time"]
-    for column in columns:
+    for column in set(columns) - LATER:
         assert any(row[column] is not None for row in rows), f"{column} is empty: {query.text}"
 
 

@@ -103,11 +103,11 @@ def decided_of(batch: DecidedBatch) -> Iterator[Decided]:
     """What the label join keeps of each transaction."""
     rows = zip(batch.transactions, batch.inputs, batch.scores, strict=True)
     if not batch.champion:
-        yield from (Decided(t.transaction_id, t.event_time, x, score, t.amount) for t, x, score in rows)
+        yield from (Decided(t.transaction_id, t.event_time, x, score, t.amount, user=t.user_id) for t, x, score in rows)
         return
     for index, (t, x, score) in enumerate(rows):
         scored = {name: found for name, scores in batch.others.items() if (found := scores[index]) is not None}
-        yield Decided(t.transaction_id, t.event_time, x, score, t.amount, batch.champion, scored)
+        yield Decided(t.transaction_id, t.event_time, x, score, t.amount, batch.champion, scored, t.user_id)
 
 
 class Decider:

@@ -51,6 +51,8 @@ class Contest:
         snapshot: bytes | None = None,
         *,
         review_threshold: float = 0.5,
+        block_threshold: float = 0.9,
+        maturity: int = 0,
         first: Mapping[str, FirstModel] = NO_MODELS,
         sees: Mapping[str, frozenset[str]] = ALL,
     ) -> None:
@@ -62,7 +64,12 @@ class Contest:
         self._obeyed = dict(state.obeyed)
         self.trainers = {
             model.name: Trainer(
-                model, state.trainers.get(model.name), review_threshold=review_threshold, first=first.get(model.name)
+                model,
+                state.trainers.get(model.name),
+                review_threshold=review_threshold,
+                block_threshold=block_threshold,
+                maturity=maturity,
+                first=first.get(model.name),
             )
             for model in models
         }
@@ -81,10 +88,7 @@ class Contest:
             self._clock = max(self._clock, batch[-1].matured_at)
         output: list[Output] = []
         for name, trainer in self.trainers.items():
-            learned = trainer.learn(self._seen(name, batch), now)
-            output += self._told(learned, now)
-            if name != self.champion and any(isinstance(one, Point) for one in learned):
-                output += self._compared(name)
+            output += self._reported(name, trainer.learn(self._seen(name, batch), now), now)
         for example in batch:
             if not example.corrects:
                 output += self._watch(example, now)
@@ -182,6 +186,13 @@ class Contest:
         else:
             trainer.begin_anew()
 
+    def _reported(self, name: str, learned: list[Learned], now: int) -> list[Output]:
+        """What a trainer gave, and with its points how its model compares."""
+        told = self._told(learned, now)
+        if name != self.champion and any(isinstance(one, Point) for one in learned):
+            told += self._compared(name)
+        return told
+
     def _compared(self, name: str) -> Iterator[Point]:
         comparison, trainer = self.comparisons[name], self.trainers[name]
         if comparison.gains.number < LEAST_EXAMPLES:
@@ -197,7 +208,8 @@ class Contest:
 
     def flush(self, now: int) -> list[Output]:
         """Publishes what was learned since the last time, if anything was: for the end of the input."""
-        return [one for trainer in self.trainers.values() for one in self._told(trainer.flush(now), now)]
+        trainers = self.trainers.items()
+        return [one for name, trainer in trainers for one in self._reported(name, trainer.flush(now), now)]
 
     def heard(self, weights: Weights) -> None:
         """The topic holds this version: the next one has a higher number, also where the state was lost."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,6 +34,7 @@ class Decided(NamedTuple):
     amount: float
     champion: str = ""
     others: Mapping[str, float] = NO_SCORES
+    user: str = ""
 
 
 class Example(NamedTuple):
@@ -51,6 +52,7 @@ class Example(NamedTuple):
     corrects: bool = False
     champion: str = ""
     others: Mapping[str, float] = NO_SCORES
+    user: str = ""
 
     def score_of(self, model: str) -> float | None:
         """What a model scored when it was decided on."""
@@ -271,7 +273,7 @@ class LabelJoin:
         champion = "" if p.champion is None else names[p.champion]
         others = {names[number]: score for number, score in p.others} if p.others else NO_SCORES
         event_time = _event_time(packed)
-        return Example(identity, event_time, at, x, p.score, is_fraud, 1.0, p.amount, False, champion, others)
+        return Example(identity, event_time, at, x, p.score, is_fraud, 1.0, p.amount, False, champion, others, p.user)
 
     def _give_up_oldest(self) -> None:
         # The first key of a dict that is emptied from the front is ever further to find: look for many at a time.
@@ -309,13 +311,12 @@ class LabelJoin:
         """Names as numbers, values left out where all are 1: an eighth of a dict."""
         x = decided.input
         numbers, values = self._numbered(x), list(x.values())
-        packed: tuple[Any, ...] = (
-            decided.amount, decided.score, numbers, None if values.count(1.0) == len(values) else values
-        )  # fmt: skip
+        champion, others = None, None
         if decided.champion:
             (champion,) = self._numbered([decided.champion])
-            others = zip(self._numbered(decided.others), decided.others.values(), strict=True)
-            packed += (champion, list(others))
+            others = list(zip(self._numbered(decided.others), decided.others.values(), strict=True))
+        plain = values.count(1.0) == len(values)
+        packed = (decided.amount, decided.score, numbers, None if plain else values, champion, others, decided.user)
         return decided.event_time.to_bytes(8, "little", signed=True) + msgspec.msgpack.encode(packed)
 
     def _numbered(self, names: Collection[str]) -> list[int]:
@@ -340,6 +341,7 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     values: list[float] | None
     champion: int | None = None
     others: list[tuple[int, float]] | None = None
+    user: str = ""
 
 
 _PACKED = msgspec.msgpack.Decoder(_Packed)

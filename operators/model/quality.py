@@ -46,9 +46,11 @@ class Quality:
         """Whether each was fraud."""
         return [bool(fraud) for fraud in (*self._frauds[self._next :], *self._frauds[: self._next])]
 
-    def metrics(self, threshold: float) -> dict[str, float]:
-        """What is defined of: roc_auc, average_precision, log_loss, brier, precision and recall at `threshold`,
-        mean_score, fraud_rate. Without frauds there is no recall, without alerts no precision, and so on."""
+    def metrics(self, review: float, block: float | None = None) -> dict[str, float]:
+        """What is defined of: roc_auc, average_precision, log_loss, relative_log_loss (to that of always saying the
+        fraud rate: from 1 on the model is worth nothing), brier, calibration_error (ten bins of equal width), precision
+        and recall at the threshold `review`, precision_block and recall_block at `block`, mean_score, fraud_rate.
+        Without frauds there is no recall, without alerts no precision, and so on."""
         if not self._scores:
             return {}
         # In the order in which they came, on which the last bit of a sum depends.
@@ -56,21 +58,27 @@ class Quality:
         fraud = np.roll(np.frombuffer(self._frauds, dtype=np.bool_), -self._next)
         clipped = np.clip(score, SMALLEST, 1.0 - SMALLEST)
         frauds = int(fraud.sum())
-        alerted = score >= threshold
         metrics = {
             "log_loss": float(-np.log(np.where(fraud, clipped, 1.0 - clipped)).mean()),
             "brier": float(((score - fraud) ** 2).mean()),
+            "calibration_error": _calibration_error(score, fraud),
             "mean_score": float(score.mean()),
             "fraud_rate": frauds / len(score),
         }
+        for suffix, threshold in (("", review), *((("_block", block),) if block is not None else ())):
+            alerted = score >= threshold
+            caught = int((alerted & fraud).sum())
+            if frauds:
+                metrics[f"recall{suffix}"] = caught / frauds
+            if alerted.any():
+                metrics[f"precision{suffix}"] = caught / int(alerted.sum())
         if frauds:
-            metrics["recall"] = int((alerted & fraud).sum()) / frauds
             at_each = _at_each_score(score, fraud)
             metrics["average_precision"] = _average_precision(*at_each)
             if frauds < len(score):
+                rate = frauds / len(score)
                 metrics["roc_auc"] = _roc_auc(*at_each)
-        if alerted.any():
-            metrics["precision"] = int((alerted & fraud).sum()) / int(alerted.sum())
+                metrics["relative_log_loss"] = metrics["log_loss"] / -(rate * log(rate) + (1 - rate) * log(1 - rate))
         return metrics
 
 
@@ -97,6 +105,13 @@ def _roc_auc(frauds: Counts, rest: Counts) -> float:
 def _average_precision(frauds: Counts, rest: Counts) -> float:
     precision = np.cumsum(frauds) / np.cumsum(frauds + rest)
     return float((precision * frauds).sum() / frauds.sum())
+
+
+def _calibration_error(score: Floats, fraud: NDArray[np.bool_]) -> float:
+    """Ten bins of equal width: how far mean score and fraud rate lie apart, weighted by size."""
+    bins = np.minimum((score * 10).astype(np.int64), 9)
+    apart = np.bincount(bins, weights=score - fraud, minlength=10)
+    return float(np.abs(apart).sum() / len(score))
 
 
 def _at_each_score(score: Floats, fraud: NDArray[np.bool_]) -> tuple[Counts, Counts]:

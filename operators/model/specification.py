@@ -109,7 +109,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     The defaults raised no false alarm (ADWIN) and two (Page-Hinkley) on a million stationary examples, where River's
     own defaults raise 14 and more. `psi` and `ks`: from which distance on a feature's distribution over the latest
-    `window` examples counts as drift against the reference.
+    `window` examples counts as drift against the reference. `capacity`: how many users analysts look at in a day.
     """
 
     window: Count = 10_000
@@ -118,6 +118,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     page_hinkley_delta: Positive = 0.02
     psi: Positive = 0.25
     ks: Share = 0.2
+    capacity: Count = 100
 
 
 class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

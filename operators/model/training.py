@@ -8,6 +8,7 @@ import msgspec
 
 from operators.measurements import Point, Value
 from operators.model.balance import Balance, BalanceState
+from operators.model.capacity import Capacity, CapacityState
 from operators.model.distributions import Distributions, DistributionsState, Shift
 from operators.model.drift import Drift, DriftMonitor, DriftState
 from operators.model.events import ModelEvent
@@ -41,7 +42,8 @@ class Trainer:
     nothing else but `published_at`, so with an endless `publish.seconds` a replay publishes the same at the same
     examples. Weights that are not finite are never published; an event says so instead. A frozen one learns and
     measures as ever, and publishes nothing. A trainer made from a snapshot continues to the bit; StateError where it
-    can't. Without one it goes on from a `first` model, if there is any.
+    can't. Without one it goes on from a `first` model, if there is any. `maturity` (milliseconds) says when all of a
+    day have matured, for the precision at the analysts' capacity.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Trainer:
         snapshot: bytes | None = None,
         *,
         review_threshold: float = 0.5,
+        block_threshold: float = 0.9,
+        maturity: int = 0,
         first: FirstModel | None = None,
     ) -> None:
         self.specification = specification
-        self.review_threshold = review_threshold
+        self.review_threshold, self.block_threshold = review_threshold, block_threshold
         state = None if snapshot is None else decode_state(snapshot, "trainer", STATE_VERSION, _State, OLDER_VERSIONS)
         monitor, learning = specification.monitor, specification.learning
         if state is None:
@@ -64,6 +68,7 @@ class Trainer:
             self.frozen = False
             self.pipeline = OnlinePipeline(specification)
             self.quality = Quality(monitor.window)
+            self.capacity = Capacity(monitor.capacity, maturity)
             self.drift = DriftMonitor(monitor)
             self.distributions = Distributions(specification)
             self.balance = _balance(learning)
@@ -84,6 +89,7 @@ class Trainer:
         self.frozen = state.frozen
         self.pipeline = OnlinePipeline(specification, state.pipeline)
         self.quality = Quality(monitor.window, state.scores, state.judged)
+        self.capacity = Capacity(monitor.capacity, maturity, state.capacity)
         recent = (log_loss(*judged, SMALLEST) for judged in zip(state.scores, state.judged, strict=True))
         self.drift = DriftMonitor(monitor, state.drift, recent)
         self.distributions = Distributions(specification, state.distributions)
@@ -135,7 +141,7 @@ class Trainer:
         """What another trainer can go on from: the model as it is now, as the version that is published next."""
         bias, weights = self.pipeline.fold()
         trained_on = TrainedOn(self.examples, self.frauds)
-        metrics = self.quality.metrics(self.review_threshold)
+        metrics = self._metrics()
         published = Weights(self.specification.name, self.version + 1, trained_on, bias, weights, now, metrics)
         return FirstModel(published, self.pipeline.state())
 
@@ -161,6 +167,7 @@ class Trainer:
                 reports=self._reports,
                 published=self.published.to_json() if self.published else b"",
                 frozen=self.frozen,
+                capacity=self.capacity.state(),
             ),
         )
 
@@ -173,6 +180,8 @@ class Trainer:
         if not isfinite(score) or (example.is_fraud and not self.examples):
             return output
         self.quality.add(score, example.is_fraud)
+        if example.user:
+            self.capacity.add(example.user, score, example.is_fraud, example.event_time, example.matured_at)
         found = self.drift.update(log_loss(score, example.is_fraud, SMALLEST))
         return [*output, *map(self._drift_event, found)] if output or found else ()
 
@@ -229,7 +238,7 @@ class Trainer:
 
     def _publish(self, now: int) -> list[Output]:
         """New weights, unless it is frozen or they are not finite, and in any case the points."""
-        metrics = self.quality.metrics(self.review_threshold)
+        metrics = self._metrics()
         self._unpublished, self._published_at = 0, now
         self._reports += 1
         if self.frozen:
@@ -245,6 +254,11 @@ class Trainer:
         self.published = weights
         message = f"version {self.version} after {self.examples} examples, {self.frauds} of them frauds"
         return [weights, self._event("published", message), *self._points(metrics)]
+
+    def _metrics(self) -> dict[str, float]:
+        metrics = self.quality.metrics(self.review_threshold, self.block_threshold)
+        at_capacity = self.capacity.precision()
+        return metrics if at_capacity is None else {**metrics, "precision_at_capacity": at_capacity}
 
     def _points(self, metrics: Mapping[str, float]) -> list[Output]:
         """Several reports within one millisecond of event time are told apart by their number."""
@@ -291,6 +305,7 @@ class _State(msgspec.Struct, array_like=True):
     reports: int = 0
     published: bytes = b""
     frozen: bool = False
+    capacity: CapacityState = CapacityState()
 
 
 def _balance(learning: Learning, state: BalanceState | None = None) -> Balance:

@@ -55,8 +55,9 @@ def filled_influx(server: InfluxDB) -> Iterator[Filled]:
             cluster.create_topic(topic.name)
         kafka = {"FRAUD_KAFKA_BOOTSTRAP_SERVERS": cluster.bootstrap}
         model = Path(recovery) / "model.toml"
-        # The shipped one, but for drift to be measured on a few hundred examples already.
-        model.write_text((ROOT / "model.toml").read_text().replace("window = 10_000", "window = 600"))
+        # The shipped one, but for drift to be measured on a few hundred examples already, and with a challenger.
+        shipped = (ROOT / "model.toml").read_text().replace("window = 10_000", "window = 600")
+        model.write_text(f'{shipped}\n[[challenger]]\nname = "quick"\nlearning = {{ rate = 0.2 }}\n')
         settings = {
             **kafka,
             "FRAUD_MODEL_FILE": str(model),
@@ -69,7 +70,9 @@ def filled_influx(server: InfluxDB) -> Iterator[Filled]:
         }
         began = int(time.time() * 1000)
         _run("bytewax.recovery", recovery, "4")
-        for form in FORMATS:
+        for number, form in enumerate(FORMATS):
+            if number:
+                _run("fraudflow", "model", "freeze", "quick", "--reason=to see it", settings=kafka)
             _run("fraudflow", "simulate", f"--format={form}", *SIMULATION.split(), settings=kafka)
             _run("bytewax.run", "flows.fraud:get_flow", "-r", recovery, "-s", "1", "-b", "0", settings=settings)
         yield Filled(server.url, BUCKET, began - 60_000, int(time.time() * 1000) + 60_000)
