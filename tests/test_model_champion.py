@@ -150,7 +150,7 @@ def test_each_model_is_judged_by_its_own_score_and_learns_its_own_features() -> 
 def test_a_better_challenger_is_told_once_and_promoted_only_by_policy() -> None:
     live = Live(parsed())
     live.run(6_000)
-    (told,) = live.events()
+    (told,) = live.events("drift")
     assert (told.event, told.model) == ("better", "sharp")
     assert "fraudflow model promote sharp" in told.message
     assert live.contest.champion == "plain"
@@ -165,7 +165,7 @@ def test_a_better_challenger_is_told_once_and_promoted_only_by_policy() -> None:
 def test_with_the_policy_it_decides_by_itself_and_stays() -> None:
     live = Live(parsed("automatic = true"))
     live.run(8_000)
-    (told,) = live.events()
+    (told,) = live.events("drift")
     assert (told.event, told.model, told.by) == ("promoted", "sharp", "fraudflow")
     assert "log-loss lower by" in (told.reason or "")
     assert live.contest.champion == live.in_force.champion == "sharp"

@@ -1,6 +1,7 @@
 """The trainer: predicts before it learns, publishes what scorers need, continues to the bit, says what goes wrong."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -71,7 +72,7 @@ def test_weights_are_published_every_so_many_examples_with_counts_metrics_and_po
 def test_points_are_what_the_schema_says_and_no_two_share_an_identity() -> None:
     out = by_kind(Trainer(specification(examples=20)).learn(examples(500), now=0))
     identities = [(point.measurement, tuple(sorted(point.tags.items())), point.time_ns) for point in out.points]
-    assert len(set(identities)) == len(identities) == 3 * 25
+    assert len(set(identities)) == len(identities) == 5 * 25
     for point in out.points:
         schema = MEASUREMENTS[point.measurement]
         assert tuple(point.tags) == schema.tags
@@ -273,15 +274,17 @@ def test_a_concept_change_is_an_event_with_what_moved() -> None:
     changed = [example._replace(score=0.01) for example in examples(3_000, seed=3)]
     assert by_kind(trainer.learn(calm, now=0)).events == []
     out = by_kind(trainer.learn(changed, now=0))
-    assert {event.detector for event in out.events} == {"adwin", "page_hinkley"}
-    record = json.loads(out.events[0].to_json())
+    assert {event.detector for event in out.events} == {"adwin", "page_hinkley", "cusum:frauds"}
+    (apart,) = [event for event in out.events if event.detector == "cusum:frauds"]
+    assert re.fullmatch(r"frauds score lower: 0\.0100 on average over the latest \d+, 0\.\d+ before", apart.message)
+    record = json.loads(next(event for event in out.events if event.detector == "adwin").to_json())
     assert record["event"] == "drift"
     assert record["model"] == "m"
     assert record["at"].endswith("Z")
     assert "log-loss rose from" in record["message"]
     assert record["value"] > 0.01
     drift_points = [point for point in by_kind(trainer.flush(0)).points if point.measurement == "model_drift"]
-    assert [point.fields["drift"] for point in drift_points] == [1, 1]
+    assert [point.fields["drift"] for point in drift_points] == [1, 1, 1, 0]
 
 
 def test_a_state_of_another_model_or_optimiser_is_refused_with_what_to_do() -> None:

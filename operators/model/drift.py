@@ -100,6 +100,10 @@ class DriftMonitor:
         mean_before = (detector._x_mean.get() * detector._x_mean.n - self._rise_mean * self._rise_n) / before
         return Drift("page_hinkley", mean_before, self._rise_mean, before, self._rise_n)
 
+    def note(self, detector: str) -> None:
+        """Another detector found drift."""
+        self._found.add(detector)
+
     def statistics(self) -> dict[str, float]:
         """ADWIN: the mean log-loss of its window. Page-Hinkley: how far its sum has risen, the threshold's measure."""
         detector = self.page_hinkley

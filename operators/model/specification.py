@@ -114,8 +114,9 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     window: Count = 10_000
     adwin_delta: Share = 1e-6
-    page_hinkley_threshold: Positive = 100.0
+    page_hinkley_threshold: Positive = 150.0
     page_hinkley_delta: Positive = 0.02
+    cusum_false_alarms: Positive = 0.25
     psi: Positive = 0.25
     ks: Share = 0.2
     capacity: Count = 100

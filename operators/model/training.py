@@ -9,6 +9,7 @@ import msgspec
 from operators.measurements import Point, Value
 from operators.model.balance import Balance, BalanceState
 from operators.model.capacity import Capacity, CapacityState
+from operators.model.cusum import ClassDrift, ClassDriftState
 from operators.model.distributions import Distributions, DistributionsState, Shift
 from operators.model.drift import Drift, DriftMonitor, DriftState
 from operators.model.events import ModelEvent
@@ -70,6 +71,7 @@ class Trainer:
             self.quality = Quality(monitor.window)
             self.capacity = Capacity(monitor.capacity, maturity)
             self.drift = DriftMonitor(monitor)
+            self.class_drift = ClassDrift(monitor.cusum_false_alarms)
             self.distributions = Distributions(specification)
             self.balance = _balance(learning)
             if first is not None:
@@ -92,6 +94,7 @@ class Trainer:
         self.capacity = Capacity(monitor.capacity, maturity, state.capacity)
         recent = (log_loss(*judged, SMALLEST) for judged in zip(state.scores, state.judged, strict=True))
         self.drift = DriftMonitor(monitor, state.drift, recent)
+        self.class_drift = ClassDrift(monitor.cusum_false_alarms, state.class_drift)
         self.distributions = Distributions(specification, state.distributions)
         self.balance = _balance(learning, state.balance)
 
@@ -168,6 +171,7 @@ class Trainer:
                 published=self.published.to_json() if self.published else b"",
                 frozen=self.frozen,
                 capacity=self.capacity.state(),
+                class_drift=self.class_drift.state(),
             ),
         )
 
@@ -183,6 +187,10 @@ class Trainer:
         if example.user:
             self.capacity.add(example.user, score, example.is_fraud, example.event_time, example.matured_at)
         found = self.drift.update(log_loss(score, example.is_fraud, SMALLEST))
+        moved = self.class_drift.update(score, example.is_fraud)
+        if moved is not None:
+            self.drift.note(moved.detector)
+            output = [*output, self._event("drift", moved.message, moved.detector, moved.value)]
         return [*output, *map(self._drift_event, found)] if output or found else ()
 
     def _shifts(self, shifts: Sequence[Shift]) -> Sequence[Output]:
@@ -272,7 +280,7 @@ class Trainer:
         }
         points: list[Output] = [Point("model_quality", {"model": name}, {**counts, **metrics}, time_ns)]
         found = self.drift.read()
-        for detector, value in self.drift.statistics().items():
+        for detector, value in {**self.drift.statistics(), **self.class_drift.statistics()}.items():
             fields: dict[str, Value] = {"value": value, "drift": int(detector in found), "examples": self.examples}
             points.append(Point("model_drift", {"model": name, "detector": detector}, fields, time_ns))
         return points
@@ -306,6 +314,7 @@ class _State(msgspec.Struct, array_like=True):
     published: bytes = b""
     frozen: bool = False
     capacity: CapacityState = CapacityState()
+    class_drift: ClassDriftState | None = None
 
 
 def _balance(learning: Learning, state: BalanceState | None = None) -> Balance:
