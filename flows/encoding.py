@@ -15,7 +15,8 @@ from operators.rules import RuleEvent
 from operators.transactions.records import DeadLetter
 
 LARGEST = 1_000_000
-"""Bytes of a dead letter; Kafka's own limit is a little above, for the headers."""
+"""Bytes of a dead letter; Kafka's own limit is a little above, for the headers and the key."""
+LONGEST_KEY = 10_000
 
 
 def alert_records(found: Sequence[Alert]) -> list[Record]:
@@ -38,10 +39,13 @@ def alert_lines(found: Sequence[Alert]) -> list[bytes]:
 def dead_letter_records(letters: Sequence[DeadLetter]) -> list[Record]:
     """Of the dead-letter topic: the message as it came, and in the headers why and from where.
 
-    A message that no topic with Kafka's own limits would take is cut, with a header that tells its size; the original
-    is at its offset.
+    A message or a key that no topic with Kafka's own limits would take is cut, with a header that tells its size; the
+    original is at its offset.
     """
-    return [Record(letter.key, letter.value and letter.value[:LARGEST], _headers(letter)) for letter in letters]
+    return [
+        Record(letter.key and letter.key[:LONGEST_KEY], letter.value and letter.value[:LARGEST], _headers(letter))
+        for letter in letters
+    ]
 
 
 def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
@@ -54,6 +58,8 @@ def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
     }
     if letter.value is not None and len(letter.value) > LARGEST:
         headers["cut_from_bytes"] = str(len(letter.value))
+    if letter.key is not None and len(letter.key) > LONGEST_KEY:
+        headers["key_cut_from_bytes"] = str(len(letter.key))
     return [(name, text.encode(errors="replace")) for name, text in headers.items()]
 
 

@@ -123,8 +123,8 @@ class Settings(BaseSettings):
     paysim_start: Moment = parse_time("2026-01-01T00:00:00Z")
     max_clock_skew: Duration = parse_duration("5m")
     max_amount: Annotated[float, Field(gt=0, le=1e9)] = 1e9
-    max_id_length: Annotated[int, Field(ge=1)] = 256
-    max_message_bytes: Annotated[int, Field(ge=1)] = 1_000_000
+    max_id_length: Annotated[int, Field(ge=1, le=4096)] = 256
+    max_message_bytes: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
 
     influx_url: str = ""
     influx_token: SecretStr = SecretStr("")

@@ -57,6 +57,14 @@ def test_a_model_whose_scores_would_be_no_numbers_is_refused() -> None:
         Weights.from_json(record)
 
 
+@pytest.mark.parametrize(
+    "text", ["rule = [888]", "rule = 1", "[rule]\nid = 1", f"a = {'9' * 5000}", "a = " + "[" * 9000]
+)
+def test_what_is_toml_and_no_rules_is_refused(text: str) -> None:
+    TARGETS["rule_files"].run(text.encode())
+    TARGETS["model_files"].run(text.encode())
+
+
 @pytest.mark.parametrize("name", ["joins", "trainers", "deciders", "cooldowns", "statistics", "sinks", "windows"])
 def test_a_state_of_nothing_or_of_nonsense_is_refused(name: str) -> None:
     for data in (b"", b"\x00", b"\xff", b"\x93\x80\x80\x80", b"\x80" * 20):

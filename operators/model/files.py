@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.expressions import ExpressionError, Namespace, compile_source, parse
+from operators.files import TooLarge, read_text
 from operators.model.challengers import seen_by_any
 from operators.model.specification import ModelError, Specification, parse_model
 from operators.places import Place, Problem, Table, not_toml, tables_of
@@ -23,7 +24,9 @@ def load_model(path: str | Path, known: Namespace | None = None, *, fitted: bool
     Raises ModelError, which tells the file and, where there is one, the place in it.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path)
+    except TooLarge as error:
+        raise ModelError(f"{path}: {error}") from error
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -71,13 +71,14 @@ class Weights(msgspec.Struct, frozen=True):
         return weights
 
 
+LONGEST_NAME = 64
 LARGEST_WEIGHT = 1e100
 """Beyond it a sum of weighted inputs can be infinite on both sides, which gives no score."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Record(msgspec.Struct):
-    name: str
+    name: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
     version: Count
     trained_on: TrainedOn
     bias: float

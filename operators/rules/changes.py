@@ -16,6 +16,8 @@ from operators.transactions.messages import Messages
 FOREVER = 2**63 - 1
 LONGEST_VALUE = 256
 LONGEST_NAME = 80
+LARGEST_MESSAGE = 100_000
+LONGEST_TOLD = 4_000
 ENTRY_FIELDS = ("list", "value", "expires_at", "note")
 NANOSECONDS = 1_000_000
 
@@ -104,7 +106,7 @@ class ChangeReader:
                 try:
                     changes.lists.append(entry_of_message(key, value, offset))
                 except Refused as error:
-                    event = RuleEvent("list_refused", key[:LONGEST_NAME], None, timestamp, str(error), *place)
+                    event = RuleEvent("list_refused", key[:LONGEST_NAME], None, timestamp, _told(error), *place)
                     changes.events.append(event)
             else:
                 self._read_rule(changes, timestamp, place, key, value)
@@ -125,7 +127,7 @@ class ChangeReader:
             changes.rules.append(RuleChange(key, rule, place[2]))
             changes.events.append(RuleEvent("rule_changed", key, version, at, told, *place))
         except (RuleError, Refused) as error:
-            event = RuleEvent("rule_refused", key[:LONGEST_NAME], version, at, str(error), *place)
+            event = RuleEvent("rule_refused", key[:LONGEST_NAME], version, at, _told(error), *place)
             changes.events.append(event)
 
     def _compile(self, rule: Rule) -> None:
@@ -141,6 +143,12 @@ class ChangeReader:
                 f"the running flow does not keep {', '.join(missing)}. The rule is in force after a restart, which "
                 "begins with the rules of this topic; until then the one before it stays in force"
             )
+
+
+def _told(error: Exception) -> str:
+    """What an event says: it must fit into a record, whatever was sent."""
+    text = str(error)
+    return text if len(text) <= LONGEST_TOLD else text[:LONGEST_TOLD] + "…"
 
 
 def _list_event(changes: Changes, messages: Messages) -> RuleEvent:
@@ -191,6 +199,8 @@ def entry_of_message(key: str, value: bytes | None, offset: int) -> ListChange:
 
 
 def _object(value: bytes) -> Mapping[str, Any]:
+    if len(value) > LARGEST_MESSAGE:
+        raise Refused(f"{len(value)} bytes: at most {LARGEST_MESSAGE} are taken")
     try:
         message = orjson.loads(value)
     except orjson.JSONDecodeError as error:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from operators.expressions import ExpressionError, Name
 from operators.features.plan import Plan
+from operators.files import TooLarge, read_text
 from operators.places import Place, Problem, Table, not_toml, tables_of
 from operators.rules.rule_set import Rule, RuleError, RuleSet, rule_of
 
@@ -60,7 +61,9 @@ def load_rules(path: str | Path) -> RuleSet:
     Raises RuleError, which tells everything that is wrong with its place in the file.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path)
+    except TooLarge as error:
+        raise RuleError(f"{path}: {error}") from error
     except OSError as error:
         raise RuleError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -195,8 +195,8 @@ def parse_rules(text: str) -> RuleSet:
     if unknown:
         raise RuleError(f"unknown table {unknown[0]!r}: wanted [[rule]]")
     tables = document.get("rule", [])
-    if not isinstance(tables, list):
-        raise RuleError("[rule] is one table: wanted [[rule]], one for each rule")
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise RuleError("`rule` is no list of tables: wanted [[rule]], one for each rule")
     return RuleSet([_rule(table, number) for number, table in enumerate(tables, 1)])
 
 
