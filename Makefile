@@ -7,9 +7,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 STAMP_DEV := .venv/.installed-dev
 STAMP_FUZZ := .venv/.installed-fuzz
+STAMP_AUDIT := .venv/audit/.installed
 SECONDS ?= 600
 
-.PHONY: demo setup test check format lint types bench bench-peers fuzz lock clean fitting
+.PHONY: demo setup test check format lint types bench bench-peers fuzz audit lock clean fitting
 
 demo: $(STAMP)
 	@$(BIN)/python -m fraudflow demo $(ARGS)
@@ -44,6 +45,11 @@ bench-peers: $(STAMP_DEV)
 fuzz: $(STAMP_FUZZ)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
+# Needs a network: whether a vulnerability is known of any pinned package. What can't be looked up is an error, too.
+audit: $(STAMP_AUDIT)
+	@for file in requirements*.txt; do echo "$$file"; .venv/audit/bin/pip-audit --strict --disable-pip --require-hashes \
+		--progress-spinner off --vulnerability-service osv -r $$file || exit 1; done
+
 $(STAMP): requirements.txt | fitting
 	@$(if $(PYTHON),,echo "fraudflow needs Python 3.11 or 3.12, which is not on the PATH: install it from python.org or your system's packages (or: make PYTHON=/path/to/python3.12)" >&2; exit 1)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"fraudflow needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: install one of them from python.org or your system packages, then: make PYTHON=python3.12")'
@@ -63,11 +69,17 @@ $(STAMP_FUZZ): requirements-fuzz.txt $(STAMP_DEV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fuzz.txt
 	@touch $@
 
+$(STAMP_AUDIT): requirements-audit.txt $(STAMP)
+	@$(BIN)/python -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.txt
+	@touch $@
+
 # Needs uv: pins the newest versions that the .in files allow, with hashes and without index addresses.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements.in -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements-dev.in -o requirements-dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements-fuzz.in -o requirements-fuzz.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements-audit.in -o requirements-audit.txt
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz reports

@@ -134,6 +134,8 @@ class InfluxWriter:
 
 
 def _text(error: ApiException) -> str:
+    if error.status == 0:  # there was no answer: a certificate that is not trusted
+        return " ".join(str(error.reason).split())[:300]
     message = error.message
     text = (message.decode(errors="replace") if isinstance(message, bytes) else str(message)).strip()
     # InfluxDB 1.8 says {"error": "…"} where 2.x has a "message", which the client has taken out already.

@@ -16,6 +16,7 @@ from tests.integration.containers import COMPOSE, ROOT, VARIABLE, compose, image
 SERVICES = compose()["services"]
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 JOBS = {"topics"}
+SECRETS = ROOT / "deploy" / "secrets"
 TOOLS = Path(sys.executable).parent
 
 
@@ -61,7 +62,8 @@ def test_every_fraud_name_is_a_setting() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_of_each_container_of_ours_are_accepted(name: str) -> None:
-    environment = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
+    named = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
+    environment = {key: value.replace("/run/secrets", str(SECRETS)) for key, value in named.items()}
     settings = Settings.load(environment, env_file=None)
     assert settings.kafka_bootstrap_servers == "kafka:19092"
     if name == "flow":
@@ -77,16 +79,30 @@ def test_every_variable_has_a_default_so_that_the_first_start_needs_no_step_by_h
             assert (ROOT / source).exists()
 
 
-def test_the_secrets_of_both_sides_are_the_same_variable() -> None:
-    changed = compose({"FRAUD_INFLUX_TOKEN": "t" * 12, "GRAFANA_INFLUX_PASSWORD": "g" * 12})["services"]
-    influxdb, flow, grafana = (changed[name]["environment"] for name in ("influxdb", "flow", "grafana"))
-    assert influxdb["DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"] == flow["FRAUD_INFLUX_TOKEN"] == "t" * 12
-    assert influxdb["GRAFANA_INFLUX_PASSWORD"] == grafana["GRAFANA_INFLUX_PASSWORD"] == "g" * 12
+def test_secrets_are_files_that_a_container_has_only_where_it_reads_them() -> None:
+    declared = compose()["secrets"]
+    for name, secret in declared.items():
+        assert secret["file"] == f"./deploy/secrets/{name}"
+        assert (ROOT / secret["file"]).read_text().strip()
+    own = compose({"FRAUDFLOW_SECRETS": "/etc/fraud"})["secrets"]
+    assert {secret["file"] for secret in own.values()} == {f"/etc/fraud/{name}" for name in declared}
+    data_source = (ROOT / "grafana/provisioning/datasources/influxdb.yaml").read_text()
+    for name, service in SERVICES.items():
+        text = "\n".join(map(str, service["environment"].values())) + (data_source if name == "grafana" else "")
+        assert set(re.findall(r"/run/secrets/([\w-]+)", text)) == set(service.get("secrets", ())), name
+        for variable in service["environment"]:
+            assert variable.endswith("_FILE") or not re.search("PASSWORD|TOKEN|SECRET", variable), variable
+    assert set(declared) == {secret for service in SERVICES.values() for secret in service.get("secrets", ())}
+
+
+def test_both_sides_have_the_same() -> None:
+    influxdb, flow, grafana = (SERVICES[name]["environment"] for name in ("influxdb", "flow", "grafana"))
+    assert influxdb["DOCKER_INFLUXDB_INIT_ADMIN_TOKEN_FILE"] == flow["FRAUD_INFLUX_TOKEN_FILE"]
     for ours, its in (("ORG", "ORG"), ("BUCKET", "BUCKET")):
         assert influxdb[f"DOCKER_INFLUXDB_INIT_{its}"] == flow[f"FRAUD_INFLUX_{ours}"]
     assert grafana["GRAFANA_INFLUX_DATABASE"] == influxdb["DOCKER_INFLUXDB_INIT_BUCKET"]
-    for name in ("DOCKER_INFLUXDB_INIT_PASSWORD", "GRAFANA_INFLUX_PASSWORD"):
-        assert len(SERVICES["influxdb"]["environment"][name]) >= 8, "InfluxDB refuses shorter ones"
+    for name in ("influx-admin-password", "grafana-influx-password"):
+        assert len((SECRETS / name).read_text()) >= 8, "InfluxDB refuses shorter ones"
 
 
 def test_nothing_can_be_reached_from_another_machine() -> None:
@@ -182,13 +198,15 @@ def test_influxdb_is_set_up_for_grafana(tmp_path: Path) -> None:
     stand_in.write_text(f'#!/bin/sh\necho "$*" >> {calls}\n')
     stand_in.chmod(0o755)
     service: dict[str, Any] = SERVICES["influxdb"]
-    environment = {name: str(value) for name, value in service["environment"].items()}
+    named = {name: str(value) for name, value in service["environment"].items()}
+    environment = {name: value.replace("/run/secrets", str(SECRETS)) for name, value in named.items()}
     environment |= {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "DOCKER_INFLUXDB_INIT_BUCKET_ID": "b1"}
     subprocess.run([ROOT / "deploy/influxdb/setup.sh"], env=environment, check=True)
     mapping, reader = calls.read_text().splitlines()
     assert mapping.startswith("v1 dbrp create --org fraud-detection-org --bucket-id b1 --db fraud-detection-bucket ")
     assert mapping.endswith(" --default")
-    assert reader.startswith("v1 auth create --org fraud-detection-org --username grafana --password ")
+    password = (SECRETS / "grafana-influx-password").read_text()
+    assert reader.startswith(f"v1 auth create --org fraud-detection-org --username grafana --password {password} ")
     assert reader.endswith(" --read-bucket b1")
     assert "write" not in reader
     mounted = [mount for mount in service["volumes"] if mount.startswith("./deploy/influxdb/setup.sh:")]

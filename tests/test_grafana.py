@@ -230,7 +230,7 @@ def test_the_home_page_and_the_folder_are_the_ones_provisioned() -> None:
     assert mounts["./grafana/dashboards"] == provider["options"]["path"] == str(home.parent)
     assert (GRAFANA / "dashboards" / home.name).is_file()
     assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
-    named = re.findall(r"\$(\w+)", (GRAFANA / "provisioning/datasources/influxdb.yaml").read_text())
+    named = re.findall(r"\$(?!__)(\w+)", (GRAFANA / "provisioning/datasources/influxdb.yaml").read_text())
     assert named
     assert set(named) <= set(grafana["environment"])
 

@@ -1,8 +1,10 @@
 """Settings: read, checked, explained, masked; and `.env.example` is complete."""
 
+import re
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
 from flows.settings import LARGEST_SECRET, Settings, SettingsError, known_names, secret_files
@@ -213,3 +215,18 @@ def test_what_would_do_harm_is_refused(environment, said):
     with pytest.raises(SettingsError) as refused:
         load(**environment)
     assert said in str(refused.value)
+
+
+def test_the_options_in_the_security_guide_are_those_of_the_client(tmp_path):
+    text = (ROOT / "docs" / "security.md").read_text()
+    blocks = re.findall(r"```sh\n(FRAUD_.*?)```", text, re.S)
+    assert len(blocks) == 2
+    secret = tmp_path / "secret"
+    secret.write_text("hush")
+    for block in blocks:
+        named = dict(line.split("=", 1) for line in block.splitlines())
+        named = {name: str(secret) if name.endswith("_FILE") else value for name, value in named.items()}
+        config = {"security.protocol": "SASL_SSL", **load(**named).kafka_config()}
+        config.pop("ssl.ca.location", None)  # there is no such file here
+        AdminClient({**config, "log_level": 0})
+    assert "bootstrap.servers" in config

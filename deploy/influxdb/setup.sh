@@ -14,5 +14,5 @@ influx v1 dbrp create \
 influx v1 auth create \
     --org "$DOCKER_INFLUXDB_INIT_ORG" \
     --username "$GRAFANA_INFLUX_USER" \
-    --password "$GRAFANA_INFLUX_PASSWORD" \
+    --password "$(cat "$GRAFANA_INFLUX_PASSWORD_FILE")" \
     --read-bucket "$DOCKER_INFLUXDB_INIT_BUCKET_ID"

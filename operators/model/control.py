@@ -7,7 +7,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 from operators.model.events import ModelEvent
-from operators.model.scoring import LONGEST_NAME, Weights, WeightsError
+from operators.model.scoring import LONGEST_NAME as LONGEST_MODEL_NAME
+from operators.model.scoring import Weights, WeightsError
 from operators.times import iso
 from operators.transactions.messages import Messages
 
@@ -69,7 +70,7 @@ class Control(msgspec.Struct, frozen=True):
 
 class _Record(msgspec.Struct):
     action: Action
-    model: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
+    model: Annotated[str, msgspec.Meta(max_length=LONGEST_MODEL_NAME)]
     by: Annotated[str, msgspec.Meta(max_length=256)]
     reason: Annotated[str, msgspec.Meta(max_length=2000)]
     at: Annotated[datetime, msgspec.Meta(tz=True)]

@@ -41,6 +41,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
             "kafka:19092": kafka.bootstrap,
             "http://influxdb:8086": influxdb.url,
             "/recovery": str(recovery),
+            "/run/secrets": str(ROOT / "deploy" / "secrets"),
         }
         app = image_files(tmp_path)
         containers = [Container(name, app, replaced) for name in ("topics", "flow", "simulator")]
@@ -108,6 +109,8 @@ def _as_grafana_asks(address: str, query: str) -> list[object]:
     """The data source as provisioned, with the environment that compose gives to Grafana."""
     environment = compose()["services"]["grafana"]["environment"]
     text = (ROOT / "grafana/provisioning/datasources/influxdb.yaml").read_text()
+    secrets = ROOT / "deploy" / "secrets"
+    text = re.sub(r"\$__file\{/run/secrets/(.+?)\}", lambda match: (secrets / match[1]).read_text(), text)
     expanded = re.sub(r"\$(\w+)", lambda match: str(environment[match[1]]), text)
     source = yaml.safe_load(expanded)["datasources"][0]
     assert source["url"] == "http://influxdb:8086"

@@ -3,6 +3,7 @@
 import gzip
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -43,6 +44,11 @@ class FakeInfluxDB:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def serve_with(self, context: ssl.SSLContext) -> None:
+        """Over TLS, before it is entered."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = self.url.replace("http://", "https://")
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
