@@ -17,6 +17,7 @@ import logging
 import random
 import re
 from collections.abc import Callable, Sequence
+from math import isfinite
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from urllib3.exceptions import HTTPError
 log = logging.getLogger(__name__)
 
 CONNECT_MS, READ_MS = 2_000, 10_000
+TELL_EVERY_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 
 _NS: Any = WritePrecision.NS  # the client's own constant, a text where its signature asks for the class
@@ -67,9 +69,11 @@ class InfluxWriter:
     """Writes lines and returns when they are stored or rejected. For one thread."""
 
     def __init__(self, target: Target, *, deadline: float, wait: Callable[[float], bool]) -> None:
-        """`deadline`: the seconds that may pass without a useful answer; `wait` sleeps, and says whether to give up."""
+        """`deadline`: the seconds that may pass without a useful answer, inf for no end; `wait` sleeps, and says
+        whether to give up."""
         self._target = target
         self._deadline = deadline
+        self._until = f" for {deadline:g} s" if isfinite(deadline) else ""
         self._wait = wait
         self._client = InfluxDBClient(
             url=target.url, token=target.token, org=target.org, timeout=(CONNECT_MS, READ_MS), retries=False
@@ -100,6 +104,7 @@ class InfluxWriter:
         """None once the lines are stored, or why the server takes them not as they are."""
         body = b"\n".join(lines)
         began, tries = monotonic(), 0
+        tell_next = began
         while True:
             retry_after = 0.0
             try:
@@ -117,8 +122,9 @@ class InfluxWriter:
             limit = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tries, 10))
             pause = max(random.uniform(0.0, limit), retry_after)
             tries += 1
-            if tries == 1:
-                log.warning("InfluxDB (%s): %s; tried again for %g s", self._target, problem, self._deadline)
+            if monotonic() >= tell_next:
+                tell_next = monotonic() + TELL_EVERY_S
+                log.warning("InfluxDB (%s): %s; tried again%s", self._target, problem, self._until)
             if monotonic() + pause - began > self._deadline or self._wait(pause):
                 raise InfluxUnavailable(
                     f"InfluxDB ({self._target}) took nothing for {monotonic() - began:.1f} s, {tries} tries: {problem}"

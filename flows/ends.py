@@ -11,6 +11,7 @@ from bytewax.outputs import Sink
 
 from connectors.drain import Drain
 from connectors.influxdb import InfluxSink, LineQueue, Target
+from connectors.influxdb_spool import Spool
 from connectors.kafka import TopicProblem, missing_message, missing_topics
 from connectors.kafka_once import OnceSink
 from connectors.kafka_sink import KafkaSink, SharedProducer
@@ -85,7 +86,7 @@ def kafka_ends(
         models=KafkaSink(producer, settings.model_topic),
         model_events=KafkaSink(producer, settings.model_event_topic),
         stats=KafkaSink(producer, settings.stats_topic),
-        influx=influx_sink(settings) if settings.influx_url else None,
+        influx=influx_sink(settings, recovery) if settings.influx_url else None,
     )
     return sources, sinks
 
@@ -119,8 +120,10 @@ def kafka_first_models(settings: Settings) -> dict[str, FirstModel]:
     return first
 
 
-def influx_sink(settings: Settings) -> InfluxSink:
-    """Into the bucket that the settings name; all measurements share one writer."""
+def influx_sink(settings: Settings, recovery: Path | None) -> InfluxSink:
+    """Into the bucket that the settings name; all measurements share one writer. With a recovery directory points wait
+    in it while InfluxDB takes none."""
     token = settings.influx_token.get_secret_value()
     target = Target(settings.influx_url, token, settings.influx_org, settings.influx_bucket)
-    return InfluxSink(LineQueue(target, deadline=settings.delivery_timeout / 1000))
+    spool = Spool(recovery / "influxdb-spool", settings.influx_spool_bytes) if recovery else None
+    return InfluxSink(LineQueue(target, deadline=settings.delivery_timeout / 1000, spool=spool))

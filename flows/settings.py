@@ -130,6 +130,7 @@ class Settings(BaseSettings):
     influx_token: SecretStr = SecretStr("")
     influx_org: str = "fraud-detection-org"
     influx_bucket: str = "fraud-detection-bucket"
+    influx_spool_bytes: Annotated[int, Field(ge=1_000_000)] = 1_000_000_000
 
     @classmethod
     def settings_customise_sources(

@@ -194,7 +194,7 @@ def test_a_real_server_without_the_bucket_is_a_wrong_setting(influxdb: InfluxDB)
 
 @pytest.mark.servers
 def test_a_real_server_that_is_killed_or_paused_gets_all_when_it_is_back(own_influxdb: InfluxDB) -> None:
-    with queue_to(own_influxdb.url, own_influxdb.bucket) as queue:
+    with queue_to(own_influxdb.url, own_influxdb.bucket, deadline=100.0) as queue:
         queue.put(lines(100))
         queue.flush()
         own_influxdb.kill()
