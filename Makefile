@@ -10,7 +10,7 @@ STAMP_FUZZ := .venv/.installed-fuzz
 STAMP_AUDIT := .venv/audit/.installed
 SECONDS ?= 600
 
-.PHONY: demo setup test check format lint types bench bench-peers fuzz audit lock clean fitting
+.PHONY: demo setup test check format lint types bench bench-peers fuzz audit kills lock clean fitting
 
 demo: $(STAMP)
 	@$(BIN)/python -m fraudflow demo $(ARGS)
@@ -73,6 +73,10 @@ $(STAMP_AUDIT): requirements-audit.txt $(STAMP)
 	@$(BIN)/python -m venv .venv/audit
 	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.txt
 	@touch $@
+
+# The flow killed 20 times in a row under load, with 1 and 2 processes: about 5 minutes.
+kills: $(STAMP_DEV)
+	FRAUDFLOW_KILLS=20 $(BIN)/python -m pytest tests/integration/test_kills.py $(ARGS)
 
 # Needs uv: pins the newest versions that the .in files allow, with hashes and without index addresses.
 lock:

@@ -56,16 +56,17 @@ def show_user(kept: Kept, identity: str) -> bool:
         if not events or row is None:
             return False
         fields = list(dict.fromkeys(name for event in events for name in event))
-        table = Table(title=f"{identity}: {len(events):,} events in key group {group}", box=None, pad_edge=False)
+        console.print(f"{identity}: {len(events):,} events in key group {group}", markup=False, soft_wrap=True)
+        table = Table(box=None, pad_edge=False)
         for name in fields:
             table.add_column(name, justify="left" if name == "time" else "right", no_wrap=True)
         for event in events:
             table.add_row(*(_shown(name, event.get(name)) for name in fields))
         console.print(table)
-        features = Table(title="features as of the last event", box=None, pad_edge=False, show_header=False)
+        features = Table(box=None, pad_edge=False, show_header=False)
         for name, value in zip(windows.plan.columns, row, strict=True):
             features.add_row(name, _shown(name, value))
-        console.print()
+        console.print("\nfeatures as of the last event")
         console.print(features)
         return True
     return False

@@ -65,7 +65,8 @@ def _problem(text: str, error: ModelError) -> Problem | None:
     if named is None or len(features) != len(document["feature"]):  # not written as [[feature]]
         return None
     name = ast.literal_eval(named[1])
-    pairs = reversed(list(zip(features, document["feature"], strict=True)))  # of two with one name the later is too many
+    # Of two with one name the later is too many.
+    pairs = reversed(list(zip(features, document["feature"], strict=True)))
     table, value = next(((table, value) for table, value in pairs if value["name"] == name), (None, None))
     if table is None or value is None:  # a challenger's own
         return None

@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pytest
+
 from connectors.redo.named import verify
 from flows.settings import Settings
 from fraudflow.state.reading import Kept
@@ -18,7 +20,7 @@ from tests.integration.flow import Pipeline, by_rules, pipeline
 from tests.integration.test_flow import expected, some_messages
 from tests.servers.kafka import Kafka
 
-KILLS = int(os.environ.get("FRAUDFLOW_KILLS", "3"))
+KILLS = int(os.environ.get("FRAUDFLOW_KILLS", "2"))
 MESSAGES_A_KILL = 1500
 # Enough of everything that is kept: windows of users and merchants, pending labels, the model; only rules decide.
 SETTINGS = {"REVIEW_THRESHOLD": "1", "BLOCK_THRESHOLD": "1", "LABEL_MATURITY": "30d", "KEY_GROUPS": "8", "SHARDS": "2"}
@@ -45,6 +47,8 @@ def state_of(flow: Pipeline) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.servers
+@pytest.mark.timeout(120 + 60 * KILLS)
 def test_state_and_alerts_are_those_of_an_unbroken_run(real_kafka: Kafka, tmp_path: Path):
     sent = messages(KILLS * MESSAGES_A_KILL)
     wanted = expected(sent)
