@@ -8,6 +8,7 @@ from statistics import fmean, pvariance
 import pytest
 
 from operators.measurements import MEASUREMENTS, Point
+from operators.model.challengers import models_of, seen_by_any
 from operators.model.comparison import Comparison
 from operators.model.confidence import Mean
 from operators.model.contest import Contest, Output
@@ -18,7 +19,7 @@ from operators.model.join import Example
 from operators.model.quality import log_loss
 from operators.model.safety import Band
 from operators.model.scoring import TrainedOn, Weights
-from operators.model.specification import ModelError, Promotion, Safety, models_of, parse_model, seen_by_any
+from operators.model.specification import ModelError, Promotion, Safety, parse_model
 
 MODEL = """
 name = "plain"
