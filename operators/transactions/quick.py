@@ -62,6 +62,7 @@ class QuickReader:
         append = transactions.append
         labels: dict[int, bool] = {}
         skipped: list[int] = []
+        second, begin = "", NEVER
         for value, timestamp, offset in zip(self._readable(values), timestamps, offsets, strict=True):
             try:
                 m = decode(value)
@@ -81,10 +82,12 @@ class QuickReader:
                 append(transaction)
                 continue
             time = m.timestamp
-            try:
-                event_time = seconds[time[:19]] + fractions[time[19:]]
-            except KeyError:
-                event_time = self._time(time)
+            if time[:19] != second:  # most often the same: a look-up saved is a twentieth of decoding
+                second = time[:19]
+                begin = seconds.get(second, NEVER)
+            event_time = begin + fractions.get(time[19:], NEVER)
+            if event_time >= NEVER:
+                event_time, second = self._time(time), ""
             if event_time > timestamp + skew:
                 skipped.append(len(transactions))
                 append(None)
