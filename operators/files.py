@@ -10,9 +10,9 @@ class TooLarge(ValueError):
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a file, in UTF-8. Raises OSError, UnicodeDecodeError and TooLarge."""
+    """The text of a file, in UTF-8, without a byte order mark. Raises OSError, UnicodeDecodeError and TooLarge."""
     with Path(path).open("rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise TooLarge(f"more than {LARGEST:,} bytes: wanted a text that a person wrote")
-    return content.decode().replace("\r\n", "\n")
+    return content.decode("utf-8-sig").replace("\r\n", "\n")

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fraudflow.evaluation.history import Labelled
+from fraudflow.rules.backtest import _entries
 from fraudflow.rules.findings import findings
 from fraudflow.rules.terminal import money, warming_up
 from fraudflow.rules.trial import columns, run
@@ -194,6 +196,23 @@ def test_the_command_writes_a_table_json_and_a_page(tmp_path):
     assert "&lt;other&gt;.toml" in page
     assert page.count("plotly-graph-div") == 3  # one rule hits, so there is no overlap to draw
     assert "Decisions that change" in page
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[1]", "line 1: [1] has no `list` and `value`: wanted"),
+        ('{"list": "a"}', "has no `list` and `value`: wanted"),
+        ("x", "line 1: unexpected character, expected a JSON value"),
+        ('{"list": "a b", "value": "x"}', "line 1: the key is 'a b/x': wanted list/value"),
+        ('{"list": "a", "value": "x", "expires_at": "soon"}', "`expires_at`: 'soon' is not a time"),
+    ],
+)
+def test_a_bad_entry_is_told_with_its_line(line, said, tmp_path):
+    path = tmp_path / "lists.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(ValueError, match=re.escape(said)):
+        _entries(path)
 
 
 def test_lists_come_from_a_file(tmp_path):

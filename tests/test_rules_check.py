@@ -486,3 +486,13 @@ def test_the_flow_tells_all_that_is_wrong_as_the_check_does(tmp_path: Path) -> N
 def test_what_toml_can_not_hold_is_told(text: str) -> None:
     (problem,) = check_rules(text).problems
     assert (problem.place, problem.message[:8]) == (Place(1, 1), "not TOML")
+
+
+def test_a_file_of_another_editor_is_read_as_it_is(tmp_path: Path) -> None:
+    """With a byte order mark, lines that end as on Windows, and the place of an error in them."""
+    path = tmp_path / "rules.toml"
+    path.write_bytes(b"\xef\xbb\xbf[[rule]]\r\nid = 'a'\r\nwhen = '''\r\n  amount > 1\r\n  and amount > 2'''\r\n")
+    assert [rule.id for rule in load_rules(path).rules] == ["a"]
+    path.write_bytes(path.read_bytes().replace(b"and amount", b"and amont"))
+    with pytest.raises(RuleError, match=r":5:7: rule 'a': when: unknown name 'amont'"):
+        load_rules(path)

@@ -124,7 +124,7 @@ def _require_some(file: Path, history: History, first: int, last: int) -> None:
 def _kind(path: Path) -> str:
     """Whether a TOML file holds rules or a model. Raises ValueError."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file (UTF-8 is wanted)") from error
     except tomllib.TOMLDecodeError as error:

@@ -103,10 +103,12 @@ def _entries(path: Path) -> Sequence[ListChange]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
+        wanted = 'wanted {"list": …, "value": …, "expires_at": …}'
         try:
             message = orjson.loads(line)
+            if not isinstance(message, dict) or not {"list", "value"} <= message.keys():
+                raise ValueError(f"{line[:80].decode(errors='replace')} has no `list` and `value`")
             entries.append(entry_of_message(f"{message['list']}/{message['value']}", line, number))
-        except (ValueError, KeyError, TypeError) as error:
-            wanted = 'wanted {"list": …, "value": …, "expires_at": …}'
+        except ValueError as error:
             raise ValueError(f"{path}: line {number}: {error}: {wanted}") from error
     return entries

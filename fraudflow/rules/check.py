@@ -50,7 +50,7 @@ def check(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         typer.echo(f"{path}: {error.strerror or error}", err=True)
     except UnicodeDecodeError:
