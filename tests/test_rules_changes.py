@@ -104,6 +104,8 @@ REFUSED = [
     ("a", {"when": "amount > 1", "cooldown": "soon"}, "cooldown: 'soon' is not a duration"),
     ("a", {"id": "b", "when": "amount > 1"}, "the message's key is 'a', the rule's id 'b'"),
     ("a b", {"when": "amount > 1"}, "rule id 'a b'"),
+    ("a b", None, "no rule is called that, so none is removed"),
+    ("a" * 900, {"when": "amount > 1"}, "wanted a letter, then up to 63 letters"),
     ("", {"when": "amount > 1"}, "the message has no key"),
     (None, None, "the message has no key"),
     ("a", {"when": "amount > 1 and " * 200 + "true"}, "longer than 2000 characters"),

@@ -8,7 +8,7 @@ import orjson
 
 from operators.expressions import LIST_NAME, Namespace, UnknownName
 from operators.measurements import Point
-from operators.rules.rule_set import Rule, RuleError, RuleSet, check_rule, rule_of
+from operators.rules.rule_set import ID, Rule, RuleError, RuleSet, check_rule, rule_of
 from operators.showing import shown
 from operators.times import iso, parse_time
 from operators.transactions.messages import Messages
@@ -168,6 +168,8 @@ def rule_of_message(key: str, value: bytes | None) -> Rule | None:
     if not key:
         raise Refused("the message has no key: wanted the rule's id")
     if not value:
+        if not ID.fullmatch(key):
+            raise Refused(f"the key is {shown(key)}: no rule is called that, so none is removed")
         return None
     message = _object(value)
     if message.get("id", key) != key:

@@ -104,7 +104,7 @@ class RuleSet:
 def check_rule(rule: Rule) -> None:
     """What can be told of a rule by itself. Raises RuleError."""
     if not ID.fullmatch(rule.id):
-        raise RuleError(f"rule id {rule.id!r}: wanted a letter, then up to 63 letters, digits, _ . or -", "id")
+        raise RuleError(f"rule id {shown(rule.id)}: wanted a letter, then up to 63 letters, digits, _ . or -", "id")
     try:
         parse(rule.when)
         parse_duration(rule.cooldown)
