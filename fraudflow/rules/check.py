@@ -49,8 +49,12 @@ def check(
 
 
 def _read(path: Path) -> str:
+    from operators.files import TooLarge, read_text
+
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
+    except TooLarge as error:
+        typer.echo(f"{path}: {error}", err=True)
     except OSError as error:
         typer.echo(f"{path}: {error.strerror or error}", err=True)
     except UnicodeDecodeError:
