@@ -22,12 +22,14 @@ from bytewax.testing import TestingSource, run_main
 from connectors.kafka_source import RawBatch
 from connectors.redo.named import verify
 from connectors.redo.store import RedoStore
+from flows import collector
 from flows.ends import Sinks, Sources
 from flows.fraud import build
 from flows.keeping import Incremental, Keeping, Nothing, Whole
 from flows.settings import Settings
 
 BATCH, BATCHES = 500, 10
+IDLE = timedelta(milliseconds=5)
 WAYS = ("nothing kept", "redo log", "whole state")
 
 
@@ -40,11 +42,13 @@ class Phase(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Of one phase: microseconds of the processor an event, the longest pause between batches, and bytes on disk."""
+    """Of one phase: microseconds of the processor an event, the longest pause between batches, in seconds and in those
+    of the worker's processor (another program's turns count in the first), and bytes on disk."""
 
     name: str
     cost: float
     pause: float
+    busy: float
     size: int
 
 
@@ -61,7 +65,7 @@ class _Feed(FixedPartitionedSource[RawBatch, int]):
         self.phases = phases
         self.recovery = recovery
         self.measured: list[Measured] = []
-        self.first_at: float | None = None
+        self.first_at = 0.0
 
     def list_parts(self) -> list[str]:
         return ["transactions/0"]
@@ -79,25 +83,23 @@ class _FeedPart(StatefulSourcePartition[RawBatch, int]):
 
     def _batches(self) -> Iterator[list[RawBatch]]:
         feed = self.feed
+        feed.first_at = time.perf_counter()
         for phase in feed.phases:
-            began, began_at, sent, last, pause = time.process_time(), time.perf_counter(), 0, time.perf_counter(), 0.0
-            size = 0
+            began, began_at, sent, size = time.process_time(), time.perf_counter(), 0, 0
+            pauses, worked = [0.0], [0.0]
             while sent < phase.events:
-                now = time.perf_counter()
-                feed.first_at = feed.first_at or now
-                if phase.rate and sent > (now - began_at) * phase.rate:
-                    self.awake = datetime.now(UTC) + timedelta(milliseconds=5)
-                    yield []
-                    pause, last = max(pause, time.perf_counter() - last - 0.005), time.perf_counter()
-                    continue
-                self.awake = None
-                yield [self._batch() for _ in range(BATCHES)]
-                sent += BATCH * BATCHES
-                pause, last = max(pause, time.perf_counter() - last), time.perf_counter()
-                if sent % 500_000 == 0:
+                at, busy_at = time.perf_counter(), time.thread_time()
+                late = not phase.rate or sent <= (at - began_at) * phase.rate
+                self.awake = None if late else datetime.now(UTC) + IDLE
+                yield [self._batch() for _ in range(BATCHES)] if late else []
+                sent += BATCH * BATCHES * late
+                pauses.append(time.perf_counter() - at - (0 if late else IDLE.total_seconds()))
+                worked.append(time.thread_time() - busy_at)
+                if late and sent % 250_000 == 0:
                     size = max(size, size_of(feed.recovery))
             cost = (time.process_time() - began) / sent * 1e6
-            feed.measured.append(Measured(phase.name, cost, pause, max(size, size_of(feed.recovery))))
+            size = max(size, size_of(feed.recovery))
+            feed.measured.append(Measured(phase.name, cost, max(pauses), max(worked), size))
 
     def _batch(self) -> RawBatch:
         values, start = self.feed.values, self.offset % len(self.feed.values)
@@ -155,9 +157,9 @@ def run(way: str, recovery: Path, users: int, phases: list[Phase], epoch: float)
     sources = Sources(feed, nothing, nothing, nothing)
     sinks = Sinks(*[_Drop()] * 5)
     flow = build(settings, sources, sinks, keeping=keep(way, recovery))
+    collector.settle()
     config = RecoveryConfig(str(recovery), backup_interval=timedelta(0))
     run_main(flow, epoch_interval=timedelta(seconds=epoch), recovery_config=None if way == WAYS[0] else config)
-    assert feed.first_at is not None
     return {"phases": feed.measured, "first event": feed.first_at - began - made}
 
 

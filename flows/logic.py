@@ -20,7 +20,7 @@ from operators.measurements import Point
 from operators.model.contest import Contest
 from operators.model.control import Control
 from operators.model.events import ModelEvent
-from operators.model.join import Example, LabelJoin
+from operators.model.join import Example, LabelJoin, Packed
 from operators.model.scoring import Weights
 from operators.rules import Changes
 from operators.transactions.records import Label
@@ -163,22 +163,29 @@ class LabelJoinLogic(StatefulBatchLogic["DecidedBatch | list[Label]", "list[Exam
         self.join = join
 
     def on_batch(self, values: list[DecidedBatch | list[Label]]) -> tuple[list[list[Example]], bool]:
+        return self.take(self.packed(values))
+
+    def packed(self, values: list[DecidedBatch | list[Label]]) -> list[Packed | list[Label]]:
+        """The values as the join keeps them."""
+        pack = self.join.pack
+        return [pack(decided_of(value)) if isinstance(value, DecidedBatch) else value for value in values]
+
+    def take(self, values: list[Packed | list[Label]]) -> tuple[list[list[Example]], bool]:
+        """Enter them, and tell the engine's metrics endpoint what did not become an example."""
         before = msgspec.structs.asdict(self.join.counts)
-        matured = self.take(values)
+        matured = self.again(values)
         for kind, count in msgspec.structs.asdict(self.join.counts).items():
-            if count > before[kind]:  # what did not become an example, on the engine's metrics endpoint
+            if count > before[kind]:
                 WITHOUT_EFFECT.labels(kind).inc(count - before[kind])
         return [matured] if matured else [], RETAIN
 
-    def take(self, values: list[DecidedBatch | list[Label]]) -> list[Example]:
-        """Without telling of it: what it was given before a restart was told of then."""
-        matured: list[Example] = []
-        for value in values:
-            if isinstance(value, DecidedBatch):
-                matured += self.join.decided(decided_of(value))
-            else:
-                matured += self.join.labels(value)
-        return matured
+    def again(self, values: list[Packed | list[Label]]) -> list[Example]:
+        """Enter them without telling: what was given before a restart was told of then."""
+        return [
+            example
+            for value in values
+            for example in (self.join.enter(value) if isinstance(value, Packed) else self.join.labels(value))
+        ]
 
     def snapshot(self) -> bytes:
         return self.join.snapshot()

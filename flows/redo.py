@@ -10,25 +10,29 @@ from typing import Any, Final
 import msgspec
 
 from flows.exchange import Featured, Row, Transactions
+from flows.keeping import Record
+from flows.logic import LabelJoinLogic
 from operators.decisions.decide import DecidedBatch
+from operators.features.state import StateError
+from operators.model.join import Packed
 from operators.transactions.records import Label, Transaction
 
 TRANSACTIONS: Final = 0
 LABELS: Final = 1
-DECIDED: Final = 2
 FEATURED: Final = 3
+PACKED: Final = 4
 
 
-class WindowsRecord:
+class WindowsRecord(Record[Transactions | Featured | list[Label]]):
     """Of transactions of a key group, alone or with the rows that the windows before made of them, and of labels."""
 
     def __init__(self, columns: int) -> None:
         """`columns` is the mark of the plan, without which rows are not taken."""
         self._columns = columns
 
-    def pack(self, values: list[Transactions | Featured | list[Label]], buffer: bytearray) -> None:
+    def pack(self, given: list[Transactions | Featured | list[Label]], buffer: bytearray) -> None:
         """.1 us and about 100 bytes a transaction, and as much for its row."""
-        _encode_into([_packed(value) for value in values], buffer, -1)
+        _encode_into([_packed(value) for value in given], buffer, -1)
 
     def unpack(self, record: memoryview) -> list[Transactions | Featured | list[Label]]:
         """The same again, without what the windows don't depend on."""
@@ -39,7 +43,7 @@ class WindowsRecord:
             return Transactions(_transactions(packed))
         if kind == FEATURED:
             return Featured(*_featured(packed), columns=self._columns)
-        return _labels(packed)
+        return labels_of(kind, packed)
 
 
 def _packed(value: Transactions | Featured | list[Label]) -> tuple[int, Any]:
@@ -50,28 +54,44 @@ def _packed(value: Transactions | Featured | list[Label]) -> tuple[int, Any]:
     return LABELS, value
 
 
-class JoinRecord:
-    """Of what was decided, as the label join takes it, and of labels."""
+class JoinRecord(Record[DecidedBatch | list[Label]]):
+    """Of decided transactions, as the label join keeps them, and of labels."""
 
-    def pack(self, values: list[DecidedBatch | list[Label]], buffer: bytearray) -> None:
-        """.25 us and about 400 bytes a transaction."""
-        _encode_into([self._packed(value) for value in values], buffer, -1)
+    def given(self, logic: LabelJoinLogic, values: list[DecidedBatch | list[Label]]) -> list[Packed | list[Label]]:
+        """What is decided as the join keeps it."""
+        return logic.packed(values)
 
-    def unpack(self, record: memoryview) -> list[DecidedBatch | list[Label]]:
-        """Batches whose transactions have an id, a time and an amount, and lists of labels."""
-        return [
-            _labels(packed) if kind == LABELS else self._decided(*_decided(packed)) for kind, packed in _parts(record)
+    def pack(self, given: list[Packed | list[Label]], buffer: bytearray) -> None:
+        """.05 us and about 100 bytes a transaction."""
+        parts = [
+            (PACKED, (value.identities, value.packed, value.first_name, value.names))
+            if isinstance(value, Packed)
+            else (LABELS, value)
+            for value in given
         ]
+        _encode_into(parts, buffer, -1)
 
-    def _packed(self, value: DecidedBatch | list[Label]) -> tuple[int, Any]:
-        if not isinstance(value, DecidedBatch):
-            return LABELS, value
-        of = [(t.transaction_id, t.event_time, t.amount) for t in value.transactions]
-        return DECIDED, (of, value.inputs, value.scores)
+    def unpack(self, record: memoryview) -> list[Packed | list[Label]]:
+        """The same again."""
+        return [_labels(packed) if kind == LABELS else Packed.of(*_decided(packed)) for kind, packed in _parts(record)]
 
-    def _decided(self, of: list[Any], inputs: list[dict[str, float]], scores: list[float | None]) -> DecidedBatch:
-        transactions = [Transaction("", identity, event_time, "", amount) for identity, event_time, amount in of]
-        return DecidedBatch(transactions, inputs, scores, [], {}, 0)
+    def take(self, logic: LabelJoinLogic, given: list[Packed | list[Label]]) -> tuple[Any, bool]:
+        """Without packing it once more."""
+        return logic.take(given)
+
+    def again(self, logic: LabelJoinLogic, given: list[Packed | list[Label]]) -> None:
+        """Without telling of it once more."""
+        logic.again(given)
+
+
+def labels_of(kind: int, packed: msgspec.Raw) -> list[Label]:
+    """What every step with labels is given. Raises StateError for what this version does not know."""
+    if kind != LABELS:
+        raise StateError(
+            f"the redo log has a record of kind {kind}, which this program does not know; run the version that wrote "
+            "it, or give up what is kept with `python -m fraudflow state reset`"
+        )
+    return _labels(packed)
 
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
@@ -79,6 +99,4 @@ _parts = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]]).decode
 _labels = msgspec.msgpack.Decoder(list[Label]).decode
 _featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row]]).decode
 _transactions = msgspec.msgpack.Decoder(list[Transaction]).decode
-_decided = msgspec.msgpack.Decoder(
-    tuple[list[tuple[str, int, float]], list[dict[str, float]], list[float | None]]
-).decode
+_decided = msgspec.msgpack.Decoder(tuple[list[str], list[bytes], int, list[str]]).decode

@@ -302,8 +302,7 @@ def label_join(
     def made(state: bytes | None) -> logic.LabelJoinLogic:
         return logic.LabelJoinLogic(make(state))
 
-    replay = logic.LabelJoinLogic.take
-    return stateful_batch(step_id, both, lambda state: keeping.logic(step_id, state, made, JoinRecord(), replay))
+    return stateful_batch(step_id, both, lambda state: keeping.logic(step_id, state, made, JoinRecord()))
 
 
 def train(

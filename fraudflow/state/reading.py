@@ -74,7 +74,7 @@ class Kept:
             return LabelJoinLogic(self.parts.label_join(state))
 
         manifest, folder = self._manifest(row), self.directory / FOLDER
-        return restored(manifest, folder, make, JoinRecord(), LabelJoinLogic.take).join
+        return restored(manifest, folder, make, JoinRecord()).join
 
 
 def _group_of(group: str, key: str) -> bool:

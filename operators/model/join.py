@@ -74,6 +74,24 @@ class Counts(msgspec.Struct):
     corrected: int = 0
 
 
+class Packed(NamedTuple):
+    """Decided transactions as the join keeps them: ids, times, and the rest as bytes, in which names are numbers.
+
+    `names` are those that got a number for it, from `first_name` on.
+    """
+
+    identities: list[str]
+    times: list[int]
+    packed: list[bytes]
+    first_name: int
+    names: list[str]
+
+    @classmethod
+    def of(cls, identities: list[str], packed: list[bytes], first_name: int, names: list[str]) -> "Packed":
+        """The times are also in the bytes."""
+        return cls(identities, list(map(_event_time, packed)), packed, first_name, names)
+
+
 class LabelJoin:
     """The pending transactions of one shard and the labels that wait for them. Times in milliseconds.
 
@@ -132,15 +150,31 @@ class LabelJoin:
 
     def decided(self, batch: Iterable[Decided]) -> list[Example]:
         """Takes in what was decided, advances the clock, and gives what matured by it."""
+        return self.enter(self.pack(batch))
+
+    def pack(self, batch: Iterable[Decided]) -> Packed:
+        """What `enter` takes: the first half of `decided`, for those who want to note down what goes in."""
+        first = len(self._names)
+        identities, times, packed = [], [], []
+        for decided in batch:
+            identities.append(decided.transaction_id)
+            times.append(decided.event_time)
+            packed.append(self._pack(decided))
+        return Packed(identities, times, packed, first, self._names[first:])
+
+    def enter(self, batch: Packed) -> list[Example]:
+        """The second half of `decided`. May be of another join that was in the same state when it packed it."""
         matured: list[Example] = []
         pending, early = self._pending, self._early
-        for decided in batch:
-            identity, event_time = decided.transaction_id, decided.event_time
+        if batch.names and batch.first_name == len(self._names):
+            self._names += batch.names
+            self._numbers |= {name: number for number, name in enumerate(batch.names, batch.first_name)}
+        for identity, event_time, packed in zip(batch.identities, batch.times, batch.packed, strict=True):
             self._clock = max(self._clock, event_time)
             if identity in pending:
                 self.counts.repeated += 1
             else:
-                pending[identity] = self._pack(decided)
+                pending[identity] = packed
                 if early:
                     early.pop(identity, None)
                 if self._oldest:
