@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from connectors.redo import log as redo_log
 from connectors.redo.chunks import FOLDER, StateDamaged
@@ -20,10 +21,12 @@ from connectors.redo.manifest import Manifest
 from connectors.redo.store import RedoStore
 from flows.exchange import Featured, Transactions
 from flows.keeping import Incremental
-from flows.logic import EntityWindowsLogic, UserWindowsLogic
-from flows.redo import WindowsRecord
+from flows.logic import EntityWindowsLogic, LabelJoinLogic, UserWindowsLogic
+from flows.redo import JoinRecord, WindowsRecord
+from operators.decisions.decide import DecidedBatch
 from operators.features.plan import Plan
 from operators.features.windows import Windows
+from operators.model.join import LabelJoin
 from operators.transactions.records import Label, Transaction
 from tests.records import DAY, HOUR, MINUTE, NOON, transaction
 
@@ -83,7 +86,34 @@ def given_to_merchants(batch: list[Any]) -> list[Any]:
     ]
 
 
-STEPS = {"user": (user_windows, given_to_users, USER), "merchant": (merchant_windows, given_to_merchants, MERCHANT)}
+def label_join(keeping: Incremental, state: bytes | None) -> Any:
+    return keeping.logic("fraud.label_join", state, join_logic, JoinRecord())
+
+
+def join_logic(state: bytes | None) -> LabelJoinLogic:
+    return LabelJoinLogic(LabelJoin(maturity=DAY, max_pending=12, max_corrections=3, snapshot=state))
+
+
+def given_to_join(batch: list[Any]) -> list[Any]:
+    """Judged by one model or by two; labels of the transactions that there are few of, and of others."""
+    values: list[Any] = []
+    for part in batch:
+        if isinstance(part[0], Label):
+            values.append([structs.replace(label, transaction_id=f"ann@{label.arrives_at % 7}") for label in part])
+            continue
+        part = [structs.replace(t, transaction_id=f"ann@{t.event_time % 9}") for t in part]
+        inputs = [{f"x{t.event_time % 5}": 1.0, "amount": t.amount} for t in part]
+        scores = [t.amount / 1e9 for t in part]
+        champion, others = ("lr", {"ftrl": [0.5] * len(part)}) if len(part) % 2 else ("", {})
+        values.append(DecidedBatch(part, inputs, scores, [], {}, 0, champion=champion, others=others))
+    return values
+
+
+STEPS = {
+    "user": (user_windows, given_to_users, lambda: UserWindowsLogic(Windows(USER), COLUMNS)),
+    "merchant": (merchant_windows, given_to_merchants, lambda: EntityWindowsLogic(Windows(MERCHANT), COLUMNS)),
+    "join": (label_join, given_to_join, lambda: join_logic(None)),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -105,11 +135,11 @@ def kept(snapshot: Any) -> bytes:
 @settings(max_examples=120, deadline=None)
 @given(actions=ACTIONS)
 def test_state_after_any_crash_is_that_of_an_unbroken_run(step: str, actions: list[Any]):
-    make, values, plan = STEPS[step]
+    make, values, begin = STEPS[step]
     with TemporaryDirectory() as folder:
         logic = make(Incremental(RedoStore(Path(folder))), None)
         state, since = None, []
-        unbroken = (UserWindowsLogic if step == "user" else EntityWindowsLogic)(Windows(plan), COLUMNS)
+        unbroken = begin()
         for action in actions:
             if action == "epoch ends":
                 state, since = kept(logic.snapshot()), []
