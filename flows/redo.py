@@ -20,7 +20,7 @@ from operators.transactions.records import Label, Transaction
 TRANSACTIONS: Final = 0
 LABELS: Final = 1
 FEATURED: Final = 3
-PACKED: Final = 4
+PACKED: Final = 5
 
 
 class WindowsRecord(Record[Transactions | Featured | list[Label]]):
