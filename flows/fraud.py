@@ -11,6 +11,7 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 
+from connectors.clock import ClockWatch
 from connectors.drain import Drain
 from connectors.kafka import KafkaRefused, KafkaUnavailable, TopicProblem
 from connectors.kafka_partitions import PartitionWatch
@@ -156,6 +157,7 @@ def get_flow() -> Dataflow:
         raise SystemExit(UNAVAILABLE) from None
     drain.install()
     collector.settle()
+    ClockWatch().start()
     if process == 0 and not settings.stop_at_end:
         PartitionWatch(settings.kafka_config(), (*settings.transaction_topics, settings.label_topic)).start()
     log.info("%s", ready(settings, recovery))
