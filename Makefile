@@ -10,7 +10,7 @@ STAMP_FUZZ := .venv/.installed-fuzz
 STAMP_AUDIT := .venv/audit/.installed
 SECONDS ?= 600
 
-.PHONY: demo setup test check format lint types bench bench-peers fuzz audit kills lock clean fitting
+.PHONY: demo setup test check format lint types bench bench-peers fuzz audit kills chaos lock clean fitting
 
 demo: $(STAMP)
 	@$(BIN)/python -m fraudflow demo $(ARGS)
@@ -40,6 +40,10 @@ bench: $(STAMP_DEV)
 # Needs Java with Maven, and an hour: the same topology on other systems, side by side.
 bench-peers: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+# Minutes-long faults done to a running system, and a table of what they cost; `make chaos ARGS=--quick`.
+chaos: $(STAMP_DEV)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 # Any bytes into whatever reads bytes, for SECONDS: `make fuzz SECONDS=3600`, or some: `make fuzz ARGS="rules labels"`.
 fuzz: $(STAMP_FUZZ)

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,17 @@ class Supervised:
 
 
 @contextmanager
-def supervised(flow: Pipeline, *options: str, python_path: Path | None = None, **settings: str) -> Iterator[Supervised]:
+def supervised(
+    flow: Pipeline,
+    *options: str,
+    python_path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    **settings: str,
+) -> Iterator[Supervised]:
     """The supervisor with one-second epochs on the pipeline's recovery directory; ended with the block."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
-    environment |= {f"FRAUD_{name}": value for name, value in {**flow.settings, **settings}.items()}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
+    named = {f"FRAUD_{name}": value for name, value in {**flow.settings, **settings}.items()}
+    environment = {**inherited, **(environment or {}), **named}
     if python_path is not None:
         environment["PYTHONPATH"] = f"{python_path}:{ROOT}"
     command = [sys.executable, "-m", "fraudflow", "run", "-r", str(flow.recovery), "-s", "1", *options]

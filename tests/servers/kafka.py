@@ -66,6 +66,8 @@ class Kafka(Server):
 
     name = "kafka"
     java_options: tuple[str, ...] = ()
+    cluster_id = ""
+    """Of a cluster of several nodes, whose settings name the voters; else this node is one of its own."""
 
     def __init__(
         self, settings: Mapping[str, str] | None = None, format_options: tuple[str, ...] = (), *, lasting: bool = False
@@ -113,8 +115,8 @@ class Kafka(Server):
         text = "".join(f"{key}={value}\n" for key, value in properties.items())
         (self.folder / "server.properties").write_text(text)
         (self.folder / "log4j2.properties").write_text(_LOG4J)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        options = ["format", "--standalone", "-t", f"A{cluster[1:]}", "-c", "server.properties", *self._format_options]
+        cluster = ["-t", self.cluster_id] if self.cluster_id else ["--standalone", "-t", new_cluster_id()]
+        options = ["format", *cluster, "-c", "server.properties", *self._format_options]
         command, environment = self._java("kafka.tools.StorageTool", *options)
         done = subprocess.run(
             command, cwd=self.folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
@@ -187,6 +189,11 @@ class Kafka(Server):
         while not holds():
             assert time.monotonic() < deadline, "waited in vain"
             time.sleep(0.05)
+
+
+def new_cluster_id() -> str:
+    """A random one, which does not begin like an option."""
+    return "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
 
 def _fetch(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""Faults that take minutes or much memory, done to a running system: `make chaos`."""
