@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.flow import ROOT, by_rules, pipeline
 from tests.integration.supervised import supervised
-from tests.integration.test_flow import expected, some_messages
+from tests.integration.test_flow import expected, some_bad_messages, some_messages
 from tests.servers.influxdb import BUCKET, InfluxDB
 from tests.servers.kafka import Cluster, Kafka
 
@@ -100,6 +100,16 @@ def test_messages_that_were_deleted_unread_are_told_and_chosen(real_kafka: Kafka
         found = {int(alert["transaction_id"].split("-")[1]) for alert in flow.alerts()}
         assert not found & set(range(100, 300))
         assert found & set(range(300, 400))
+
+
+def test_nothing_but_poison_fills_the_dead_letters_and_stops_nothing(mock_kafka: Cluster):
+    bad = list(some_bad_messages())
+    with pipeline(mock_kafka, MODEL_FILE="", MAX_MESSAGE_BYTES="5000") as flow:
+        for _ in range(20):
+            flow.send(bad * 5)
+        flow.run(recover=True)
+        assert len(flow.read("DLQ_TOPIC")) == 100 * len(bad)
+        assert flow.alerts() == []
 
 
 def test_a_full_disk_stops_the_flow_and_nothing_is_lost(mock_kafka: Cluster):
