@@ -13,9 +13,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 FULL: Final = 16
 """Entries of each small dictionary, on average, before the next is divided."""
-_SPREAD: Final = randbits(64) | 1
-"""Spreads numbers that follow each other or have a divisor in common. Another one in each process: nobody can choose
-amounts that fall into one small dictionary. What is found does not depend on it."""
+_SALT: Final = randbits(60)
+"""Another one in each process: nobody can choose amounts that fall into one small dictionary. What is found does not
+depend on it."""
 
 
 class Buckets(Generic[Key]):
@@ -25,6 +25,7 @@ class Buckets(Generic[Key]):
         """With a few entries, which it takes over."""
         self._buckets: list[dict[Key, int]] = [entries or {}]
         self._half = 1
+        self._mask = 1
         self._count = len(self._buckets[0])
 
     def __len__(self) -> int:
@@ -32,11 +33,14 @@ class Buckets(Generic[Key]):
 
     def get(self, key: Key) -> int:
         """The number of the key; 0 where it has none."""
-        return self._bucket(key).get(key, 0)
+        place = hash((key, _SALT)) & self._mask
+        bucket = self._buckets[place if place < len(self._buckets) else place - self._half]
+        return bucket.get(key, 0)
 
     def put(self, key: Key, number: int) -> int:
         """Give the key a number, which is not 0. Returns the one it had, 0 where it had none."""
-        bucket = self._bucket(key)
+        place = hash((key, _SALT)) & self._mask
+        bucket = self._buckets[place if place < len(self._buckets) else place - self._half]
         before = bucket.get(key, 0)
         bucket[key] = number
         if not before:
@@ -47,7 +51,9 @@ class Buckets(Generic[Key]):
 
     def pop(self, key: Key) -> int:
         """Take the key out. Returns the number it had, 0 where it had none."""
-        number = self._bucket(key).pop(key, 0)
+        place = hash((key, _SALT)) & self._mask
+        bucket = self._buckets[place if place < len(self._buckets) else place - self._half]
+        number = bucket.pop(key, 0)
         if number:
             self._count -= 1
         return number
@@ -79,15 +85,11 @@ class Buckets(Generic[Key]):
         self._buckets.pop()
         return bool(self._buckets)
 
-    def _bucket(self, key: Key) -> dict[Key, int]:
-        place = hash(key) * _SPREAD >> 32 & (2 * self._half - 1)
-        return self._buckets[place if place < len(self._buckets) else place - self._half]
-
     def _divide(self) -> None:
         bucket = self._buckets[len(self._buckets) - self._half]
         new = len(self._buckets)
-        mask = 2 * self._half - 1
-        moved = [key for key in bucket if hash(key) * _SPREAD >> 32 & mask == new]
+        moved = [key for key in bucket if hash((key, _SALT)) & self._mask == new]
         self._buckets.append({key: bucket.pop(key) for key in moved})
         if len(self._buckets) == 2 * self._half:
             self._half *= 2
+            self._mask = 2 * self._half - 1
