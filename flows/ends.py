@@ -17,10 +17,12 @@ from connectors.kafka_once import OnceSink
 from connectors.kafka_sink import KafkaSink, SharedProducer
 from connectors.kafka_source import KafkaSource, RawBatch
 from connectors.kafka_table import messages_to_end, read_to_end
+from flows.parts import read_files
 from flows.settings import Settings
+from operators.features.plan import known_in
 from operators.model.first import FirstModel
 from operators.model.scoring import WeightsError
-from operators.rules import Start, known_name, start_of
+from operators.rules import Start, start_of
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +94,9 @@ def kafka_ends(
 
 
 def kafka_start(settings: Settings) -> Start:
-    """The rules and lists that their topics hold now. Raises KafkaUnavailable."""
+    """The rules and lists that their topics hold now. Raises KafkaUnavailable, and RuleError, ModelError and FieldError
+    of the files, whose derived fields the rules may use."""
+    known_name = known_in(read_files(settings.rules_file, settings.model_file).fields)
     held = read_to_end(settings.kafka_config(), (settings.rule_topic, settings.list_topic))
     start = start_of(held.batches, held.ends, known_name, settings.list_topic)
     if held.batches:

@@ -6,6 +6,7 @@ from zlib import crc32
 
 import msgspec
 
+from operators.features.completion import CompletedLabel
 from operators.transactions.records import Transaction
 
 Row = tuple[Any, ...]
@@ -42,9 +43,23 @@ class Featured(msgspec.Struct, frozen=True):
         return _unpack_featured, (_pack(packed),)
 
 
+class Completed(msgspec.Struct, frozen=True):
+    """Labels with what their transaction had."""
+
+    labels: list[CompletedLabel]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpack_completed, (_pack(self.labels),)
+
+
 _pack = msgspec.msgpack.Encoder().encode
 _read_transactions = msgspec.msgpack.Decoder(list[Transaction]).decode
 _read_featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row], list[str], list[int], int, int]).decode
+_read_completed = msgspec.msgpack.Decoder(list[CompletedLabel]).decode
+
+
+def _unpack_completed(packed: bytes) -> Completed:
+    return Completed(_read_completed(packed))
 
 
 def _unpack_transactions(packed: bytes) -> Transactions:
@@ -94,3 +109,10 @@ class Routing:
     def shard(self, user_id: str) -> str:
         """The shard of a user: all groups of a shard meet there again."""
         return self.shards[crc32(user_id.encode()) % len(self.groups) % len(self.shards)]
+
+
+def key_text(key: str | float | None, without: str) -> str:
+    """What a key is routed by, the same for equal keys; `without` where there is none."""
+    if key is None:
+        return without
+    return key if isinstance(key, str) else repr(key + 0.0)  # -0.0 is 0.0

@@ -31,7 +31,9 @@ from flows.parts import Parts
 from flows.settings import Settings, SettingsError
 from flows.skipping import leaving_out
 from operators.decisions.decide import NOTHING
+from operators.features.fields import FieldError
 from operators.features.names import ENTITIES
+from operators.features.passes import MOST_PASSES
 from operators.model.contest import NO_MODELS
 from operators.model.control import Control
 from operators.model.events import ModelEvent
@@ -72,10 +74,14 @@ def build(
     user, *others = parts.plan.entities
     by_user = steps.with_labels("user_labels", steps.by_user("by_user", decoded, routing), labels, user, routing)
     featured = steps.user_windows("user_windows", by_user, user, columns, keeping)
+    featured, completed = steps.and_completed("user", featured, user, None)
     for entity in others:
-        by_entity = steps.by_entity(f"by_{entity.entity}", featured, entity, routing)
-        by_entity = steps.with_labels(f"{entity.entity}_labels", by_entity, labels, entity, routing)
-        featured = steps.entity_windows(f"{entity.entity}_windows", by_entity, entity, columns, keeping)
+        name = entity.name
+        by_entity = steps.by_entity(f"by_{name}", featured, entity, routing)
+        by_entity = steps.with_labels(f"{name}_labels", by_entity, labels, entity, routing)
+        by_entity = steps.with_completed_labels(f"{name}_completed_labels", by_entity, completed, entity, routing)
+        featured = steps.entity_windows(f"{name}_windows", by_entity, entity, columns, keeping)
+        featured, completed = steps.and_completed(name, featured, entity, completed)
     by_shard = steps.by_shard("by_shard", featured, routing, by_user=not others)
 
     changes = steps.changes("changes", op.input("rules_in", flow, sources.rules), parts.changes.read)
@@ -178,13 +184,15 @@ def ready(settings: Settings, recovery: Path | None) -> str:
     )
 
 
-REFUSALS = (SettingsError, RuleError, ModelError, KafkaRefused, TopicProblem, RecoveryRefused)
+REFUSALS = (SettingsError, RuleError, ModelError, FieldError, KafkaRefused, TopicProblem, RecoveryRefused)
 
 SOURCES = tuple(f"fraud.{step}" for step in ("transactions_in", "labels_in", "rules_in", "models_in"))
 
 REFUSED, UNAVAILABLE = 2, 75
 """Exit codes: a restart can't help; a restart may (EX_TEMPFAIL of sysexits.h)."""
 
+PASSES = tuple(f"_{number}" for number in range(2, MOST_PASSES + 1))
+"""How the windows of an entity are told apart that is gone through again for the sake of derived fields."""
 LEFT_OUT = ("label_join", "train", "models_in", "models_out", "alerts_influx", "stats_influx")
 """Steps with state that settings can leave out; so can rules and the model with the windows of an entity."""
 
@@ -192,7 +200,7 @@ LEFT_OUT = ("label_join", "train", "models_in", "models_out", "alerts_influx", "
 def step_ids(flow: Dataflow) -> set[str]:
     """The ids of all steps that may have left state in a recovery directory."""
     present = {step.step_id for step in flow.substeps}
-    entities = {f"{flow.flow_id}.{entity}_windows" for entity in ENTITIES}
+    entities = {f"{flow.flow_id}.{entity}{again}_windows" for entity in ENTITIES for again in ("", *PASSES)}
     return present | entities | {f"{flow.flow_id}.{step}" for step in LEFT_OUT}
 
 

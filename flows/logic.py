@@ -10,7 +10,7 @@ import msgspec
 from bytewax.operators import StatefulBatchLogic
 from prometheus_client import Counter
 
-from flows.exchange import ColumnsDiffer, Featured, Transactions
+from flows.exchange import ColumnsDiffer, Completed, Featured, Transactions
 from operators.decisions.cooldown import Alert, Cooldown
 from operators.decisions.decide import DecidedBatch, Decider, decided_of
 from operators.decisions.statistics import LiveStatistics, Partial
@@ -33,6 +33,11 @@ RETAIN = StatefulBatchLogic.RETAIN
 WITHOUT_EFFECT = Counter(
     "fraud_label_join", "Labels and transactions that did not become an example as they were, by kind", ["kind"]
 )
+NOT_COMPLETED = Counter(
+    "fraud_label_completion",
+    "Labels and transactions that could not be brought together for features, by kind",
+    ["kind"],
+)
 
 
 def now_ms() -> int:
@@ -40,13 +45,14 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class UserWindowsLogic(StatefulBatchLogic["Transactions | list[Label]", Featured, bytes]):
+class UserWindowsLogic(StatefulBatchLogic["Transactions | list[Label]", "Featured | Completed", bytes]):
     def __init__(self, windows: Windows, columns: int) -> None:
         self.windows = windows
         self.columns = columns
         self.repeated = 0
+        self.labels = LabelEntrance(windows)
 
-    def on_batch(self, values: list[Transactions | list[Label]]) -> tuple[list[Featured], bool]:
+    def on_batch(self, values: list[Transactions | list[Label]]) -> tuple[list[Featured | Completed], bool]:
         windows = self.windows
         items = [item for value in values if isinstance(value, Transactions) for item in value.items]
         rows = windows.update(items)
@@ -56,43 +62,72 @@ class UserWindowsLogic(StatefulBatchLogic["Transactions | list[Label]", Featured
             items = [item for index, item in enumerate(items) if index not in repeated]
             rows = [row for index, row in enumerate(rows) if index not in repeated]
             marks = [mark for index, mark in enumerate(marks) if index not in repeated]
-        enter_labels(windows, values)
         self.repeated += len(repeated)
-        if not items:
-            return [], RETAIN
-        featured = Featured(items, rows, marks, self.repeated, self.columns)
-        self.repeated = 0
-        return [featured], RETAIN
+        out: list[Featured | Completed] = []
+        if items:
+            out.append(Featured(items, rows, marks, self.repeated, self.columns))
+            self.repeated = 0
+        return [*out, *self.labels.enter(values)], RETAIN
 
     def snapshot(self) -> bytes:
         return self.windows.snapshot()
 
 
-class EntityWindowsLogic(StatefulBatchLogic["Featured | list[Label]", Featured, bytes]):
+class EntityWindowsLogic(StatefulBatchLogic["Featured | list[Label] | Completed", "Featured | Completed", bytes]):
     def __init__(self, windows: Windows, columns: int) -> None:
         self.windows = windows
         self.columns = columns
+        self.labels = LabelEntrance(windows)
 
-    def on_batch(self, values: list[Featured | list[Label]]) -> tuple[list[Featured], bool]:
-        out = []
+    def on_batch(self, values: list[Featured | list[Label] | Completed]) -> tuple[list[Featured | Completed], bool]:
+        out: list[Featured | Completed] = []
         for value in values:
             if isinstance(value, Featured):
                 check_columns(value, self.columns)
-                rows = [row + own for row, own in zip(value.rows, self.windows.update(value.items), strict=True)]
+                own = self.windows.update(value.items, value.rows)
+                rows = [row + more for row, more in zip(value.rows, own, strict=True)]
                 marks = joined(value.marks, self.windows.marks(value.items), len(value.rows[0]))
                 out.append(msgspec.structs.replace(value, rows=rows, marks=marks))
-        enter_labels(self.windows, values)
-        return out, RETAIN
+        return [*out, *self.labels.enter(values)], RETAIN
 
     def snapshot(self) -> bytes:
         return self.windows.snapshot()
 
 
-def enter_labels(windows: Windows, values: Iterable[Any]) -> None:
-    """What became known, after the transactions of the same batch: those that came with it are not judged by it."""
-    for value in values:
-        if isinstance(value, list):
-            windows.labels([Labelled.of(label, windows.plan) for label in value])
+class LabelEntrance:
+    """Where labels enter the windows of a key group: as they came, or with what their transaction had."""
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+        self.told = self._counts()
+
+    def enter(self, values: Iterable[Any]) -> list[Completed]:
+        """What became known, after the transactions of the same batch: those that came with it are not judged by it.
+
+        Returns what the windows could complete, for those of other entities.
+        """
+        windows, plan = self.windows, self.windows.plan
+        labels = [label for value in values if isinstance(value, list) for label in value]
+        completed = [label for value in values if isinstance(value, Completed) for label in value.labels]
+        if plan.takes_told_labels:
+            windows.labels([Labelled.of(label, plan) for label in labels])
+        found = windows.complete(labels) if plan.memory is not None else []
+        self._tell()
+        if plan.takes_completed_labels:
+            windows.labels([label.of(plan) for label in (*completed, *found)])
+        return [Completed(found)] if found else []
+
+    def _counts(self) -> dict[str, int]:
+        completion = self.windows.completion
+        return {} if completion is None else msgspec.structs.asdict(completion.counts)
+
+    def _tell(self) -> None:
+        """Count what could not be completed, on the engine's metrics endpoint."""
+        counts = self._counts()
+        for kind, count in counts.items():
+            if count > self.told[kind]:
+                NOT_COMPLETED.labels(kind).inc(count - self.told[kind])
+        self.told = counts
 
 
 class DecideLogic(StatefulBatchLogic["Featured | Weights | Control | Changes", DecidedBatch, bytes]):

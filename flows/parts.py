@@ -1,20 +1,24 @@
 """What the steps are made with: the operators as the settings, the rules and the model have them."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from flows.exchange import Routing, columns_mark
 from flows.framing import decoder_of
 from flows.settings import Settings
 from operators.decisions.decide import Decider, Thresholds
-from operators.features.plan import Plan
+from operators.features.fields import Fields
+from operators.features.passes import check_passes
+from operators.features.plan import LabelMemory, Plan, known_in
 from operators.model.challengers import models_of, seen_by_any
 from operators.model.contest import NO_MODELS, Contest
 from operators.model.encoding import Encoder
 from operators.model.files import load_model
 from operators.model.first import FirstModel
 from operators.model.join import LabelJoin
-from operators.rules import ChangeReader, Start, known_name, load_rules
+from operators.model.specification import Specification
+from operators.rules import ChangeReader, RuleSet, Start, load_rules
 from operators.transactions.formats import Limits
 
 
@@ -29,13 +33,21 @@ class Parts:
     def __init__(self, settings: Settings, start: Start, first: Mapping[str, FirstModel] = NO_MODELS) -> None:
         self.settings = settings
         self.start = start
-        self.rules = load_rules(settings.rules_file)
-        self.model = load_model(settings.model_file, known_name) if settings.model_file else None
+        self.rules, self.model, self.fields = read_files(settings.rules_file, settings.model_file)
+        known_name = known_in(self.fields)
         self.models = models_of(self.model) if self.model else ()
         model_names = seen_by_any(self.model).names if self.model else ()
         names = (*self.rules.names, *start.names, *model_names)
-        self.plan = Plan.of(names, allowed_lateness=settings.allowed_lateness, repeats=True)
-        self.columns = columns_mark(self.plan.columns)
+        room = max(1, settings.max_pending_labels // settings.key_groups)
+        self.plan = Plan.of(
+            names,
+            allowed_lateness=settings.allowed_lateness,
+            repeats=True,
+            fields=self.fields,
+            memory=LabelMemory(settings.label_maturity, room),
+        )
+        definitions = (self.fields.definition(name) for name in self.plan.columns if name in self.fields)
+        self.columns = columns_mark((*self.plan.columns, *definitions))
         self.routing = Routing(settings.key_groups, settings.shards)
         self.decoder = decoder_of(settings, limits(settings))
         self.changes = ChangeReader(self.plan.name, known_name, settings.list_topic)
@@ -48,8 +60,10 @@ class Parts:
     def decider(self) -> Decider:
         """Of one shard."""
         thresholds = Thresholds(self.settings.review_threshold, self.settings.block_threshold)
-        columns, models = self.plan.columns, self.model_names
-        decider = Decider(self.rules, self.plan.name, self._encoder, thresholds, self.start, columns, models)
+        plan, models = self.plan, self.model_names
+        decider = Decider(
+            self.rules, plan.name, self._encoder, thresholds, self.start, plan.columns, models, plan.made_of
+        )
         for first in self.first.values():
             decider.use(first.weights)
         return decider
@@ -82,6 +96,30 @@ class Parts:
         everything = frozenset(self._encoder.vocabulary if self._encoder else ())
         sees = {model.name: frozenset(Encoder(model, self.plan).vocabulary) for model in self.models}
         return {name: seen for name, seen in sees.items() if seen != everything}
+
+
+class Files(NamedTuple):
+    """What the files of rules and model hold, and the derived fields of both."""
+
+    rules: RuleSet
+    model: Specification | None
+    fields: Fields
+
+
+def read_files(rules_file: Path, model_file: Path | None) -> Files:
+    """The files together, which may use each other's derived fields. Raises RuleError, ModelError, FieldError."""
+    elsewhere = load_model(model_file).fields if model_file else ()
+    rules = load_rules(rules_file, elsewhere)
+    model = load_model(model_file, rules.fields) if model_file else None
+    fields = Fields((*rules.fields, *elsewhere))
+    check_passes(fields)
+    return Files(rules, model, fields)
+
+
+def model_beside(settings: Settings) -> Specification | None:
+    """The model whose derived fields rules may use; None where its file is not there, for rules do without. Raises
+    ModelError."""
+    return load_model(settings.model_file) if settings.model_file and settings.model_file.exists() else None
 
 
 def limits(settings: Settings) -> Limits:

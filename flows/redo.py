@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from flows.exchange import Featured, Row, Transactions
+from flows.exchange import Completed, Featured, Row, Transactions
 from flows.keeping import Record
 from flows.logic import LabelJoinLogic
 from operators.decisions.decide import DecidedBatch
+from operators.features.completion import CompletedLabel
+from operators.features.plan import EntityPlan
 from operators.features.state import StateError
 from operators.model.join import Packed
 from operators.transactions.records import Label, Transaction
@@ -20,38 +22,59 @@ from operators.transactions.records import Label, Transaction
 TRANSACTIONS: Final = 0
 LABELS: Final = 1
 FEATURED: Final = 3
+COMPLETED: Final = 4
 PACKED: Final = 5
+WITH_COLUMNS: Final = 6
+
+Given = Transactions | Featured | Completed | list[Label]
 
 
-class WindowsRecord(Record[Transactions | Featured | list[Label]]):
-    """Of transactions of a key group, alone or with the rows that the windows before made of them, and of labels."""
+class WindowsRecord(Record[Given]):
+    """Of transactions of a key group, with those columns of the rows so far that the windows need, and of labels.
 
-    def __init__(self, columns: int) -> None:
-        """`columns` is the mark of the plan, without which rows are not taken."""
+    The columns are named: a plan that changes takes those that it still has, and finds others missing.
+    """
+
+    def __init__(self, columns: int, plan: EntityPlan) -> None:
+        """`columns` is the mark of the whole plan, without which rows are not taken."""
         self._columns = columns
+        self._width = len(plan.given)
+        self._places = {name: place for place, name in enumerate(plan.given) if name in plan.reads}
 
-    def pack(self, given: list[Transactions | Featured | list[Label]], buffer: bytearray) -> None:
-        """.1 us and about 100 bytes a transaction, and as much for its row."""
-        _encode_into([_packed(value) for value in given], buffer, -1)
+    def pack(self, given: list[Given], buffer: bytearray) -> None:
+        """.1 us and about 100 bytes a transaction."""
+        _encode_into([self._packed(value) for value in given], buffer, -1)
 
-    def unpack(self, record: memoryview) -> list[Transactions | Featured | list[Label]]:
+    def unpack(self, record: memoryview) -> list[Given]:
         """The same again, without what the windows don't depend on."""
         return [self._unpacked(kind, packed) for kind, packed in _parts(record)]
 
-    def _unpacked(self, kind: int, packed: msgspec.Raw) -> Transactions | Featured | list[Label]:
+    def _packed(self, value: Given) -> tuple[int, Any]:
+        if isinstance(value, Transactions):
+            return TRANSACTIONS, value.items
+        if isinstance(value, Featured):
+            columns = [[row[place] for row in value.rows] for place in self._places.values()]
+            return WITH_COLUMNS, (value.items, list(self._places), columns)
+        if isinstance(value, Completed):
+            return COMPLETED, value.labels
+        return LABELS, value
+
+    def _unpacked(self, kind: int, packed: msgspec.Raw) -> Given:
         if kind == TRANSACTIONS:
             return Transactions(_transactions(packed))
-        if kind == FEATURED:
-            return Featured(*_featured(packed), columns=self._columns)
-        return labels_of(kind, packed)
+        if kind == WITH_COLUMNS:
+            return self._featured(*_with_columns(packed))
+        if kind == FEATURED:  # of a version whose windows needed no rows
+            return self._featured(_featured(packed)[0], [], [])
+        return Completed(_completed(packed)) if kind == COMPLETED else labels_of(kind, packed)
 
-
-def _packed(value: Transactions | Featured | list[Label]) -> tuple[int, Any]:
-    if isinstance(value, Transactions):
-        return TRANSACTIONS, value.items
-    if isinstance(value, Featured):
-        return FEATURED, (value.items, value.rows)
-    return LABELS, value
+    def _featured(self, items: list[Transaction], names: list[str], columns: list[list[Any]]) -> Featured:
+        rows: list[list[Any]] = [[None] * self._width for _ in items]
+        for name, column in zip(names, columns, strict=True):
+            if name in self._places:
+                for row, value in zip(rows, column, strict=True):
+                    row[self._places[name]] = value
+        return Featured(items, [tuple(row) for row in rows], columns=self._columns)
 
 
 class JoinRecord(Record[DecidedBatch | list[Label]]):
@@ -98,5 +121,7 @@ _encode_into = msgspec.msgpack.Encoder().encode_into
 _parts = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]]).decode
 _labels = msgspec.msgpack.Decoder(list[Label]).decode
 _featured = msgspec.msgpack.Decoder(tuple[list[Transaction], list[Row]]).decode
+_with_columns = msgspec.msgpack.Decoder(tuple[list[Transaction], list[str], list[list[Any]]]).decode
+_completed = msgspec.msgpack.Decoder(list[CompletedLabel]).decode
 _transactions = msgspec.msgpack.Decoder(list[Transaction]).decode
 _decided = msgspec.msgpack.Decoder(tuple[list[str], list[bytes], int, list[str]]).decode

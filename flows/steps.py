@@ -16,7 +16,7 @@ from bytewax.operators import KeyedStream
 
 from connectors.kafka_source import RawBatch
 from flows import logic
-from flows.exchange import Featured, Routing, Transactions
+from flows.exchange import Completed, Featured, Routing, Transactions, key_text
 from flows.failures import flat_map_batch, stateful_batch
 from flows.keeping import Keeping
 from flows.logic import Trained
@@ -81,11 +81,40 @@ def labels_by_shard(step_id: str, up: Stream[Decoded], routing: Routing) -> Keye
 def with_labels(
     step_id: str, up: KeyedStream[Any], labels: Stream[Decoded], plan: EntityPlan, routing: Routing
 ) -> KeyedStream[Any]:
-    """`up`, and the labels by the key groups of the plan's entity where a feature is made of them."""
-    if not plan.has_labels:
+    """`up`, and the labels by the key groups of the plan's entity where they are wanted as they came."""
+    if not plan.takes_told_labels and plan.memory is None:
         return up
     known = _labels_by(f"{step_id}_by_group", labels, lambda label: routing.group(getattr(label, plan.field) or ""))
     return op.merge(step_id, up, known)
+
+
+def with_completed_labels(
+    step_id: str, up: KeyedStream[Any], completed: KeyedStream[Completed] | None, plan: EntityPlan, routing: Routing
+) -> KeyedStream[Any]:
+    """`up`, and by the key groups of the plan's entity the labels that were completed, where they are wanted."""
+    if completed is None or not plan.takes_completed_labels:
+        return up
+
+    def split(batches: list[tuple[str, Completed]]) -> list[tuple[str, Completed]]:
+        labels = (label for _, batch in batches for label in batch.labels)
+        groups = _grouped(labels, lambda label: routing.group(key_text(label.key(plan), "")))
+        return [(group, Completed(found)) for group, found in groups.items()]
+
+    return op.merge(step_id, up, flat_map_batch(f"{step_id}_by_group", completed, split))
+
+
+def and_completed(
+    name: str, up: KeyedStream[Any], plan: EntityPlan, so_far: KeyedStream[Completed] | None
+) -> tuple[KeyedStream[Featured], KeyedStream[Completed] | None]:
+    """What windows give taken apart where they complete labels: transactions with features, and these labels."""
+    if plan.memory is None:
+        return up, so_far
+
+    def only(kind: type[Any]) -> Callable[[list[tuple[str, Any]]], list[tuple[str, Any]]]:
+        return lambda items: [item for item in items if isinstance(item[1], kind)]
+
+    featured = flat_map_batch(f"{name}_featured", up, only(Featured))
+    return featured, flat_map_batch(f"{name}_completed", up, only(Completed))
 
 
 def _labels_by(step_id: str, up: Stream[Decoded], key: Callable[[Label], str]) -> KeyedStream[list[Label]]:
@@ -107,37 +136,40 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, lis
 
 def user_windows(
     step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int, keeping: Keeping
-) -> KeyedStream[Featured]:
+) -> KeyedStream[Any]:
     """The user's features of each transaction, at that transaction; `columns` is the mark of the whole plan."""
 
     def make(state: bytes | None) -> logic.UserWindowsLogic:
         return logic.UserWindowsLogic(Windows(plan, state), columns)
 
-    return stateful_batch(step_id, up, lambda state: keeping.logic(step_id, state, make, WindowsRecord(columns)))
+    return stateful_batch(step_id, up, lambda state: keeping.logic(step_id, state, make, WindowsRecord(columns, plan)))
 
 
 def by_entity(step_id: str, up: KeyedStream[Featured], plan: EntityPlan, routing: Routing) -> KeyedStream[Featured]:
-    """Batches split anew by the key groups of another entity; what has no such entity goes by its user."""
+    """Batches split anew by the key groups of another entity; what has no such entity goes by its user.
+
+    Users come group by group, and all of one before the first of another would make that one late for a merchant of
+    both: those at hand go on in the order of their times, each user's as they came.
+    """
 
     def split(batches: list[tuple[str, Featured]]) -> list[tuple[str, Featured]]:
         def group(item: tuple[Any, ...]) -> str:
-            key = getattr(item[0], plan.field)
-            return routing.group(item[0].user_id if key is None else str(key or 0.0))  # -0.0 is 0.0
+            return routing.group(key_text(getattr(item[0], plan.field), item[0].user_id))
 
-        return _merged(batches, group)
+        return _merged(batches, group, in_time=True)
 
     return flat_map_batch(step_id, up, split)
 
 
 def entity_windows(
     step_id: str, up: KeyedStream[Any], plan: EntityPlan, columns: int, keeping: Keeping
-) -> KeyedStream[Featured]:
+) -> KeyedStream[Any]:
     """The features of another entity, appended to each row."""
 
     def make(state: bytes | None) -> logic.EntityWindowsLogic:
         return logic.EntityWindowsLogic(Windows(plan, state), columns)
 
-    return stateful_batch(step_id, up, lambda state: keeping.logic(step_id, state, make, WindowsRecord(columns)))
+    return stateful_batch(step_id, up, lambda state: keeping.logic(step_id, state, make, WindowsRecord(columns, plan)))
 
 
 def by_shard(step_id: str, up: KeyedStream[Featured], routing: Routing, *, by_user: bool) -> KeyedStream[Featured]:
@@ -170,18 +202,36 @@ def _joined(batches: Sequence[Featured]) -> Featured:
     )
 
 
-def _merged(batches: list[tuple[str, Featured]], key: Callable[[tuple[Any, ...]], str]) -> list[tuple[str, Featured]]:
+def _merged(
+    batches: list[tuple[str, Featured]], key: Callable[[tuple[Any, ...]], str], *, in_time: bool = False
+) -> list[tuple[str, Featured]]:
     columns = batches[0][1].columns  # made in this process, all of them
     repeated = sum(batch.repeated for _, batch in batches)
     marked = any(batch.marks for _, batch in batches)
     rows_of = (_marked(batch) if marked else zip(batch.items, batch.rows, strict=True) for _, batch in batches)
     merged = []
     for shard, group in _grouped(chain.from_iterable(rows_of), key).items():
+        if in_time:
+            group = _in_time(group)
         items, rows = [part[0] for part in group], [part[1] for part in group]
         marks = [part[2] for part in group] if marked else []
         merged.append((shard, Featured(items, rows, marks, repeated, columns)))
         repeated = 0  # it only adds up to a total: the first batch takes it along
     return merged
+
+
+def _in_time(parts: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """By event time, but for each user's, which stay in their order: a late one goes with the one before it."""
+    reached: dict[str, int] = {}
+    times = []
+    for part in parts:
+        transaction = part[0]
+        time = reached[transaction.user_id] = max(
+            transaction.event_time, reached.get(transaction.user_id, transaction.event_time)
+        )
+        times.append(time)
+    order = sorted(range(len(parts)), key=times.__getitem__)
+    return [parts[index] for index in order]
 
 
 def _marked(batch: Featured) -> Iterable[tuple[Any, ...]]:

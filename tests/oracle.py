@@ -4,7 +4,7 @@ It follows docs/windows.md and shares nothing with the engine but the names' gra
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -70,8 +70,24 @@ def label_value(feature: Feature, now: int, labels: Sequence[Labelled]) -> Any:
     return frauds if feature.aggregate == "fraud_count" else (frauds + 0.01 * 10) / (len(arrived) + 10)
 
 
-def value_of(feature: Feature, event: Transaction, past: list[Transaction]) -> Any:
-    """The value of a feature at `event`, the last of `past`."""
+def value_in(event: Transaction, field: str) -> Any:
+    """A text, or an amount to 1/10000."""
+    value = getattr(event, field)
+    return in_units(value) if field in AMOUNTS and value is not None else value
+
+
+def in_units(value: float) -> Fraction:
+    """As it is kept."""
+    return Fraction(round(value * 10_000), 10_000)
+
+
+def value_of(
+    feature: Feature,
+    event: Transaction,
+    past: list[Transaction],
+    value_in: Callable[[Transaction, str], Any] = value_in,
+) -> Any:
+    """The value of a feature at `event`, the last of `past`; `value_in` tells an event's field."""
     now = event.event_time
     before = past[:-1]
     if feature.aggregate == "seconds_since_last":
@@ -108,17 +124,11 @@ def value_of(feature: Feature, event: Transaction, past: list[Transaction]) -> A
         case "distinct":
             return len(set(values))
         case "last":
-            return (float(values[-1]) if feature.field in AMOUNTS else values[-1]) if values else None
+            return (float(values[-1]) if isinstance(values[-1], Fraction) else values[-1]) if values else None
         case "is_new":
             own = value_in(event, feature.field)
             return None if own is None else own not in values
     raise AssertionError(feature.aggregate)
-
-
-def value_in(event: Transaction, field: str) -> Any:
-    """A text, or an amount to 1/10000."""
-    value = getattr(event, field)
-    return Fraction(round(value * 10_000), 10_000) if field in AMOUNTS and value is not None else value
 
 
 def speed(event: Transaction, before: list[Transaction]) -> float | None:

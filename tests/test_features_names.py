@@ -65,7 +65,7 @@ def test_a_name_says_what_the_feature_is(name: str, feature: tuple[str, str | No
         ("count_1h_before_by_user_before", "stands twice", "count_1h_before_by_user"),
         ("fraud_rate_28d_by_merchant_before", "never has the event's own label", "fraud_rate_28d_by_merchant"),
         ("fraud_count_tumbling_7d", "no tumbling window", "fraud_count_7d"),
-        ("fraud_count_amount_7d", "takes no field", "fraud_count_7d"),
+        ("fraud_count_amount_7d", "is no derived field", "fraud_count_7d"),
         ("fruad_rate_7d", "unknown name", "fraud_rate_7d"),
         ("amonut", "unknown name", "amount"),
         ("speed_kph", "unknown name", "speed_kmh"),

@@ -116,7 +116,7 @@ def test_labels_are_not_kept_for_longer_than_they_count() -> None:
         windows.update([event(second)])
         windows.labels([Labelled("ann", True, START + second * 1000)])
     assert windows.update([event(1000)]) == [(60, 3)]
-    assert len(windows._logs.labels.logs["ann"].times) < 100
+    assert len(windows._logs.labels[None].logs["ann"].times) < 100
     for number in range(20_000):
         windows.labels([Labelled(f"user-{number}", True, START)])
     assert Windows(windows.plan, windows.snapshot()).update([event(1001)]) == [(59, 3)]
@@ -124,10 +124,10 @@ def test_labels_are_not_kept_for_longer_than_they_count() -> None:
     windows.update([event(1000)])
     for number in range(20_000):
         windows.labels([Labelled(f"user-{number}", True, START)])
-    assert len(windows._logs.labels.logs) < 10_000
+    assert len(windows._logs.labels[None].logs) < 10_000
     windows = Windows(plan_of("count_1m"))
     windows.labels([Labelled("ann", True, START)])
-    assert not windows._logs.labels.logs
+    assert not windows._logs.labels
 
 
 def test_a_label_has_the_keys_of_its_transaction() -> None:

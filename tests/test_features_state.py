@@ -189,10 +189,10 @@ def test_a_state_that_cannot_be_used_is_refused_with_what_to_do() -> None:
         Windows(windows.plan, b"pickled?")
     with pytest.raises(StateError, match="damaged"):
         Windows(windows.plan, snapshot[:-1] + bytes([snapshot[-1] ^ 1]))
-    with pytest.raises(StateError, match="format 99, this program reads 3; start it from an empty recovery directory"):
+    with pytest.raises(StateError, match="format 99, this program reads 4; start it from an empty recovery directory"):
         Windows(windows.plan, snapshot[:4] + (99).to_bytes(2, "little") + snapshot[6:])
     with pytest.raises(StateError, match="user windows, not of merchant"):
-        Windows(replace(windows.plan, entity="merchant", field="merchant_id"), snapshot)
+        Windows(replace(windows.plan, entity="merchant", field="merchant_id", name="merchant"), snapshot)
 
 
 STORED = (
@@ -218,7 +218,7 @@ STORED = (
 
 
 def test_a_stored_snapshot_of_format_3_still_loads() -> None:
-    assert state.VERSION == 3
+    assert state.VERSION == 4
     names = ("count_1h", "sum_amount_1h", "std_amount_1h_before", "distinct_location_1h", "max_amount_ever")
     (plan,) = Plan.of([*names, "fraud_count_1h"], allowed_lateness=LATENESS, repeats=True).entities
     windows = Windows(plan, zlib.decompress(base64.b85decode(STORED)))

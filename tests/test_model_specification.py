@@ -7,7 +7,6 @@ import pytest
 
 from operators.model.files import load_model
 from operators.model.specification import ModelError, parse_model
-from operators.rules import known_name
 
 HEAD = 'name = "m"\n'
 
@@ -121,6 +120,6 @@ def test_what_is_wrong_with_a_file_is_told_with_its_place(text: str, shown: str,
     path = tmp_path / "model.toml"
     path.write_text(text)
     with pytest.raises(ModelError) as refused:
-        load_model(path, known_name)
+        load_model(path, ())
     assert f"{path}:{shown}" in str(refused.value)
     assert re.search(r"\n +\d+ \| .*\n +\| +\^$", str(refused.value))

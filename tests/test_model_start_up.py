@@ -14,8 +14,9 @@ from fraudflow.simulation.scenarios import Scenario
 from fraudflow.simulation.stream import Mix, Stream
 from fraudflow.simulation.world import HOUR, times
 from operators.decisions.decide import Decider, Thresholds
+from operators.features.chain import Chain
+from operators.features.fields import Fields
 from operators.features.plan import Plan
-from operators.features.windows import Windows
 from operators.model.encoding import Encoder
 from operators.model.files import load_model
 from operators.model.join import Decided, LabelJoin
@@ -35,8 +36,8 @@ class Live:
 
     def __init__(self) -> None:
         model = load_model("model.toml")
-        plan = Plan.of(model.names, allowed_lateness=60_000)
-        self.windows = [Windows(entity) for entity in plan.entities]
+        plan = Plan.of(model.names, allowed_lateness=60_000, fields=Fields(model.fields))
+        self.features = Chain(plan)
         self.decider = Decider(
             parse_rules(""), plan.name, Encoder(model, plan), Thresholds(0.5, 0.9), models=[model.name]
         )
@@ -45,9 +46,8 @@ class Live:
         self.published: list[int] = []
 
     def step(self, transactions: list[Transaction], labels: list[Label]) -> list[float | None]:
-        rows = self.windows[0].update(transactions)
-        for windows in self.windows[1:]:
-            rows = [own + more for own, more in zip(rows, windows.update(transactions), strict=True)]
+        rows = self.features.update(transactions)
+        self.features.labels(labels)
         now = transactions[-1].event_time
         decided = self.decider.decide(transactions, rows, now)
         examples = self.join.labels(labels)

@@ -19,11 +19,13 @@ from connectors.redo.chunks import FOLDER, StateDamaged
 from connectors.redo.files import StateNotWritten, WrittenFile
 from connectors.redo.manifest import Manifest
 from connectors.redo.store import RedoStore
-from flows.exchange import Featured, Transactions
+from flows.exchange import Completed, Featured, Transactions
 from flows.keeping import Incremental
 from flows.logic import EntityWindowsLogic, LabelJoinLogic, UserWindowsLogic
 from flows.redo import JoinRecord, WindowsRecord
 from operators.decisions.decide import DecidedBatch
+from operators.features.completion import CompletedLabel
+from operators.features.fields import Fields, FieldSpec
 from operators.features.plan import Plan
 from operators.features.windows import Windows
 from operators.model.join import LabelJoin
@@ -34,8 +36,10 @@ ROOT = Path(__file__).parent.parent
 FEATURES = (
     "count_1m", "sum_amount_1h", "distinct_location_5m", "max_amount_ever", "count_last3", "seconds_since_last",
     "fraud_rate_28d_by_merchant", "count_1h_by_merchant", "is_new_country_30d_by_merchant",
+    "sum_unusual_1h_by_merchant", "fraud_count_unusual_28d_by_merchant",
 )  # fmt: skip
-PLAN = Plan.of(FEATURES, allowed_lateness=10 * MINUTE, repeats=True)
+FIELDS = Fields([FieldSpec("unusual", "amount > 2 * mean_amount_1h_before")])
+PLAN = Plan.of(FEATURES, allowed_lateness=10 * MINUTE, repeats=True, fields=FIELDS)
 USER, MERCHANT = PLAN.entities
 COLUMNS = 7
 
@@ -64,14 +68,14 @@ def user_windows(keeping: Incremental, state: bytes | None) -> Any:
     def make(snapshot: bytes | None) -> UserWindowsLogic:
         return UserWindowsLogic(Windows(USER, snapshot), COLUMNS)
 
-    return keeping.logic("fraud.user_windows", state, make, WindowsRecord(COLUMNS))
+    return keeping.logic("fraud.user_windows", state, make, WindowsRecord(COLUMNS, USER))
 
 
 def merchant_windows(keeping: Incremental, state: bytes | None) -> Any:
     def make(snapshot: bytes | None) -> EntityWindowsLogic:
         return EntityWindowsLogic(Windows(MERCHANT, snapshot), COLUMNS)
 
-    return keeping.logic("fraud.merchant_windows", state, make, WindowsRecord(COLUMNS))
+    return keeping.logic("fraud.merchant_windows", state, make, WindowsRecord(COLUMNS, MERCHANT))
 
 
 def given_to_users(batch: list[Any]) -> list[Any]:
@@ -79,11 +83,15 @@ def given_to_users(batch: list[Any]) -> list[Any]:
 
 
 def given_to_merchants(batch: list[Any]) -> list[Any]:
-    rows = [("row",)]
-    return [
-        part if part and isinstance(part[0], Label) else Featured(part, rows * len(part), columns=COLUMNS)
-        for part in batch
-    ]
+    given: list[Any] = []
+    for part in batch:
+        if part and isinstance(part[0], Label):
+            completed = [CompletedLabel(one.is_fraud, one.arrives_at, (one.merchant_id,), ("unusual",)) for one in part]
+            given += [part, Completed(completed)]
+        else:
+            rows = [tuple(t.amount > 1 if name == "unusual" else "row" for name in MERCHANT.given) for t in part]
+            given.append(Featured(part, rows, columns=COLUMNS))
+    return given
 
 
 def label_join(keeping: Incremental, state: bytes | None) -> Any:

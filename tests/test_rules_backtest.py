@@ -264,3 +264,20 @@ def test_money_is_short():
         "1.2 M",
         "2.5 bn",
     ]
+
+
+def test_labels_and_derived_fields_count_as_in_the_flow_and_two_sets_may_define_one_name_otherwise() -> None:
+    def text(least: int) -> str:
+        field = f'[[field]]\nname = "dear"\nvalue = "amount > {least}"\n'
+        return field + '[[rule]]\nid = "r"\nwhen = "fraud_count_dear_1d > 0 or sum_dear_1h > 1"\n'
+
+    history = [
+        Labelled(transaction("ann", 0, 60.0), True),
+        Labelled(transaction("ann", HOUR, 1.0), False),  # the label has not arrived yet
+        Labelled(transaction("ann", 2 * HOUR + 1, 1.0), None),
+        Labelled(transaction("bob", 3 * HOUR, 60.0), False),
+        Labelled(transaction("bob", 3 * HOUR + 1, 70.0), None),
+    ]
+    for sets, rows in [((50,), [[2, 4]]), ((50, 65), [[2, 4], []]), ((65, 50), [[], [2, 4]])]:
+        trials = run(history, [parse_rules(text(least)) for least in sets], [], HOUR, label_delay=2 * HOUR)
+        assert [trial.rows[0].tolist() for trial in trials] == rows

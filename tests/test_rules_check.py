@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from fraudflow.rules.footprint import footprint
 from operators.expressions import parse
+from operators.features.fields import FieldError, Fields, FieldSpec
+from operators.features.passes import check_passes
 from operators.features.plan import Plan
 from operators.places import Place, tables_of
 from operators.rules import RuleError, load_rules, parse_rules
@@ -445,6 +447,68 @@ def test_a_file_that_can_not_be_read_is_told(tmp_path, content, said):
     done = run_check(path)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+FIELDS = """
+[[field]]
+name = "unusual"
+value = "amount > 2.5 * mean_amount_30d_before"
+[[field]]
+name = "idle"
+value = "amount > 1"
+[[rule]]
+id = "often"
+when = "sum_unusual_7d > 0"
+[[rule.examples]]
+transactions = [{ userId = "u", amount = 10 }, { userId = "u", amount = 26 }]
+fires = true
+[[rule.examples]]
+transactions = [{ userId = "u", amount = 10 }, { userId = "u", amount = 25 }]
+fires = false
+"""
+
+
+def test_derived_fields_are_checked_and_used_in_examples_and_told_where_nothing_uses_them(tmp_path):
+    (tmp_path / "rules.toml").write_text(FIELDS)
+    done = run_check(tmp_path / "rules.toml")
+    assert done.returncode == 0, done.stderr
+    assert "field 'idle' is used by no rule, and not by the model" in done.stderr
+    assert "'unusual'" not in done.stderr
+    assert "windows by user: mean_amount_30d_before, sum_unusual_7d, unusual;" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "message"),
+    [
+        (
+            "[[field]]\nname = 'a'\nvalue = 'amont > 1'",
+            (3, 10),
+            "field 'a': unknown name 'amont'; nearest known: amount",
+        ),
+        ("[[field]]\nname = 'B'\nvalue = 'amount > 1'", (2, 8), "field name 'B': wanted a small letter"),
+        ("[[field]]\nname = 'a'", (1, 1), "field 'a': wanted `value`, a text such as"),
+        ("[[field]]\nname = 'a'\nwhen = '1 > 2'", (3, 8), "field 'a': unknown field 'when'; wanted `name` and `value`"),
+        ("[[field]]\nname = 'a'\nvalue = 'sum_a_1h > 2'", (3, 9), "field 'a' stands in a circle, a → a"),
+        (
+            "[[field]]\nname = 'a'\nvalue = 'sum_a_1h_before > sum_a_1h_before_by_merchant'",
+            (3, 9),
+            "field 'a' stands in a circle through the windows of merchant and user",
+        ),
+        (
+            "[[field]]\nname = 'a'\nvalue = '1'\n[[field]]\nname = 'a'\nvalue = '2'",
+            (5, 8),
+            "more than one field has the",
+        ),
+        ("[[field]]\nname = 'model'\nvalue = '2'", (3, 9), "field 'model' has two values, '1' and '2': wanted one"),
+    ],
+)
+def test_a_wrong_field_is_told_with_its_place(table, place, message):
+    rule = "[[rule]]\nid = 'fine'\nwhen = 'amount > 1 and model > 2'\n"
+    checked = check_rules(f"{table}\n{rule}", [FieldSpec("model", "1")])
+    (problem,) = [problem for problem in checked.problems if not problem.message.startswith("rule")]
+    assert (problem.place, problem.message.startswith(message)) == (Place(*place), True), problem
+    with pytest.raises((RuleError, FieldError)):
+        check_passes(Fields([FieldSpec("model", "1"), *parse_rules(table).fields]))
 
 
 def test_the_footprint_grows_with_what_is_kept():

@@ -33,7 +33,7 @@ def snippets(language: str) -> list[str]:
 def test_the_rules_are_right_and_their_examples_hold(text: str) -> None:
     checked = check_rules(text)
     assert checked.problems == []
-    assert [failure for rule in checked.rules for failure in run_examples(rule, HOUR, Limits())] == []
+    assert [failure for rule in checked.rules for failure in run_examples(rule, HOUR, Limits(), checked.fields)] == []
 
 
 def test_the_messages_are_taken() -> None:

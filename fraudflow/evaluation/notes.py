@@ -28,7 +28,7 @@ def warming_up(replay: Replay, judged: Judged) -> dict[str, str]:
     if not len(judged):
         return {}
     begins, ends = int(judged.time[0]), int(judged.time[-1])
-    full = {name: time for windows in replay.features.windows for name, time in windows.full_from().items()}
+    full = replay.features.chain.full_from()
     return {name: iso(time) for name, time in sorted(full.items()) if time > begins + (ends - begins) / 10}
 
 

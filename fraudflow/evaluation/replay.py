@@ -9,9 +9,9 @@ from fraudflow.evaluation.course import Course
 from fraudflow.evaluation.history import Labelled
 from fraudflow.evaluation.judged import Judged
 from operators.decisions.decide import DecidedBatch, Decider, Thresholds, decided_of
-from operators.features import labels as labels_of_windows
-from operators.features.plan import Plan
-from operators.features.windows import Windows
+from operators.features.chain import Chain
+from operators.features.fields import Fields
+from operators.features.plan import LabelMemory, Plan
 from operators.model.encoding import Encoder
 from operators.model.first import FirstModel
 from operators.model.join import Example, LabelJoin
@@ -33,21 +33,15 @@ class Features:
     """The rows of the windows' features of a history, batch by batch: one key group for each entity."""
 
     def __init__(self, plan: Plan, label_delay: int) -> None:
-        self.windows = [Windows(entity) for entity in plan.entities]
+        self.chain = Chain(plan)
         self.label_delay = label_delay
 
     def of(self, rows: Sequence[Labelled]) -> list[Any]:
         """A row for each transaction, made of what came before; then the labels enter, which count from their arrival
         on."""
-        transactions = [row.transaction for row in rows]
-        features: list[Any] = [()] * len(rows)
-        for windows in self.windows:
-            features = [own + more for own, more in zip(features, windows.update(transactions), strict=True)]
-        if any(windows.plan.has_labels for windows in self.windows):
-            labels = self.labels(rows)
-            for windows in self.windows:
-                if windows.plan.has_labels:
-                    windows.labels([labels_of_windows.Labelled.of(label, windows.plan) for label in labels])
+        features = self.chain.update([row.transaction for row in rows])
+        if self.chain.takes_labels:
+            self.chain.labels(self.labels(rows))
         return features
 
     def labels(self, rows: Sequence[Labelled]) -> list[Label]:
@@ -73,7 +67,12 @@ class Replay:
         if model:
             publish = structs.replace(model.publish, seconds=max(model.publish.seconds, PUBLISH_SECONDS))
             model = structs.replace(model, publish=publish)
-        plan = Plan.of((*rules.names, *(model.names if model else ())), allowed_lateness=allowed_lateness)
+        plan = Plan.of(
+            (*rules.names, *(model.names if model else ())),
+            allowed_lateness=allowed_lateness,
+            fields=Fields((*rules.fields, *(model.fields if model else ()))),
+            memory=LabelMemory(label_maturity),
+        )
         self.features = Features(plan, label_delay)
         names = [model.name] if model else []
         self.decider = Decider(rules, plan.name, Encoder(model, plan) if model else None, thresholds, models=names)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from flows.parts import limits
+from flows.parts import limits, read_files
 from flows.settings import Settings
 from fraudflow.evaluation.comparison import summary
 from fraudflow.evaluation.costs import parse_costs
@@ -24,9 +24,7 @@ from fraudflow.first_models import read_first
 from fraudflow.options import option
 from operators.decisions.decide import Thresholds
 from operators.durations import parse_duration
-from operators.model.files import load_model
 from operators.model.first import FirstModel
-from operators.rules import known_name, load_rules
 from operators.times import iso, parse_time
 
 
@@ -138,9 +136,10 @@ def _kind(path: Path) -> str:
 def _replay(
     files: Mapping[str, Any], thresholds: Any, delay: int, settings: Settings, first: FirstModel | None
 ) -> Replay:
+    read = read_files(files["rules"], files["model"])
     return Replay(
-        load_rules(files["rules"]),
-        load_model(files["model"], known_name) if files["model"] else None,
+        read.rules,
+        read.model,
         thresholds,
         label_delay=delay,
         label_maturity=max(delay, settings.label_maturity),

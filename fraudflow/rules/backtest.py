@@ -34,7 +34,7 @@ def backtest(
     from rich.console import Console
     from rich.progress import Progress
 
-    from flows.parts import limits
+    from flows.parts import limits, model_beside
     from fraudflow.evaluation.history import HistoryError, read_history
     from fraudflow.evaluation.writable import require_folder
     from fraudflow.rules import page, terminal
@@ -48,7 +48,8 @@ def backtest(
     gc.disable()  # millions of rows, none of them in a circle: looking for some would take a third of the time
     try:
         require_folder(output, "--output")
-        rule_sets = [load_rules(path) for path in paths]
+        model = model_beside(settings)
+        rule_sets = [load_rules(path, model.fields if model else ()) for path in paths]
         entries = _entries(lists) if lists else []
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             reading = progress.add_task(f"reading {file.name}", total=None)
@@ -64,6 +65,8 @@ def backtest(
                 entries,
                 settings.allowed_lateness,
                 lambda rows: progress.update(judging, completed=rows),
+                label_delay=settings.label_delay,
+                elsewhere=model.fields if model else (),
             )
     except ValueError as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.settings import Settings
 from operators.rules import Rule
+
+if TYPE_CHECKING:
+    from operators.features.fields import Fields
 
 
 def check(
@@ -22,7 +25,10 @@ def check(
 
     Example: `python -m fraudflow rules check rules.toml`
     """
-    from flows.parts import limits
+    from flows.parts import limits, model_beside
+    from operators.features.passes import unused
+    from operators.features.plan import known_in
+    from operators.model.specification import ModelError
     from operators.rules.checking import check_rules
     from operators.rules.examples import run_examples
     from operators.rules.lint import lint
@@ -30,22 +36,30 @@ def check(
     settings = Settings.load()
     path = file or settings.rules_file
     text = _read(path)
-    rules, problems = check_rules(text)
+    try:
+        model = model_beside(settings)
+    except ModelError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    rules, problems, fields = check_rules(text, model.fields if model else ())
     for problem in problems:
         typer.echo(problem.shown(str(path), text), err=True)
     failures = [
-        failure for rule in rules for failure in run_examples(rule, settings.allowed_lateness, limits(settings))
+        failure for rule in rules for failure in run_examples(rule, settings.allowed_lateness, limits(settings), fields)
     ]
     for failure in failures:
         wanted = f"rule {failure.rule!r}: example {failure.number} does not hold"
         typer.echo(f"{path}: {wanted}: {failure.message}", err=True)
-    for warned in lint(rules):
+    for warned in lint(rules, known_in(fields)):
         typer.echo(f"{path}: warning: rule {warned.rule!r} {warned.message}", err=True)
+    names = [name for rule in rules for name in rule.names]
+    for name in unused([*names, *(model.names if model else ())], fields):
+        typer.echo(f"{path}: warning: field {name!r} is used by no rule, and not by the model", err=True)
     if not rules and not problems:
         typer.echo(f"{path}: warning: there is no rule in it", err=True)
     if problems or failures:
         raise typer.Exit(1)
-    _show(rules, settings.allowed_lateness)
+    _show(rules, settings.allowed_lateness, fields)
 
 
 def _read(path: Path) -> str:
@@ -62,7 +76,7 @@ def _read(path: Path) -> str:
     raise typer.Exit(1)
 
 
-def _show(rules: Sequence[Rule], allowed_lateness: int) -> None:
+def _show(rules: Sequence[Rule], allowed_lateness: int, fields: "Fields") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -80,7 +94,8 @@ def _show(rules: Sequence[Rule], allowed_lateness: int) -> None:
         table.add_row(rule.id, version, rule.severity, rule.decision, rule.cooldown, rule.mode, uses)
     console = Console()
     console.print(table)
-    plan = Plan.of((name for rule in rules for name in rule.names), allowed_lateness=allowed_lateness)
+    names = (name for rule in rules for name in rule.names)
+    plan = Plan.of(names, allowed_lateness=allowed_lateness, fields=fields)
     for entity in plan.entities:
         if not entity.columns:
             continue

@@ -42,11 +42,13 @@ def footprint(plan: EntityPlan) -> Footprint:
         for number in range(EVENTS)
         for user in range(USERS)
     ]
+    values = {"number": 1.0, "text": "text", "boolean": True}
+    rows = [tuple(values[name.kind] for name in plan.given.values())] * len(events)
     windows = Windows(plan)
     gc.collect()
     tracemalloc.start()
     try:
-        windows.update(events)
+        windows.update(events, rows)
         gc.collect()
         memory = tracemalloc.get_traced_memory()[0]
     finally:

@@ -1,6 +1,7 @@
 """Rule sets put through a history: what fires where, what is decided, what is sent after cooldowns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,10 +9,12 @@ import numpy as np
 from fraudflow.evaluation.history import Labelled
 from operators.decisions.cooldown import Cooldown
 from operators.decisions.decide import VERDICTS, Decision, Hit, Verdict
+from operators.features.chain import Chain
+from operators.features.fields import FieldError, Fields, FieldSpec
 from operators.features.plan import Plan
-from operators.features.windows import Windows
 from operators.rules import SEVERITIES, RuleSet
 from operators.rules.changes import ListChange
+from operators.transactions.decoding import label_of
 from operators.transactions.records import Transaction
 
 BATCH = 5_000
@@ -63,37 +66,71 @@ def run(
     lists: Sequence[ListChange],
     allowed_lateness: int,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    label_delay: int = 0,
+    elsewhere: Sequence[FieldSpec] = (),
 ) -> list[Trial]:
-    """Every rule set over the same windows, in one pass; `progress` is told the rows done. Raises RuleError.
+    """Every rule set over the same windows, in one pass; `progress` is told the rows done. Raises ValueError.
 
-    The windows are those of the flow, so a rule fires exactly where it would have; the model has no say.
+    The windows are those of the flow, so a rule fires exactly where it would have; the model has no say, but for the
+    derived fields that it brings (`elsewhere`). Labels arrive `label_delay` after their transaction.
     """
-    plan = Plan.of((name for rules in rule_sets for name in rules.names), allowed_lateness=allowed_lateness)
-    windows = [Windows(entity) for entity in plan.entities]
     entries: dict[str, dict[str, int]] = {}
     for change in lists:
         if change.until is not None:
             entries.setdefault(change.list, {})[change.value] = change.until
-    collectors = [_Collector(rules, plan, entries, len(history)) for rules in rule_sets]
-    for start in range(0, len(history), BATCH):
-        transactions = [row.transaction for row in history[start : start + BATCH]]
-        rows: list[tuple[Any, ...]] = [()] * len(transactions)
-        for number, window in enumerate(windows):
-            own = window.update(transactions)
-            rows = own if number == 0 else [row + more for row, more in zip(rows, own, strict=True)]
+    chains: list[Chain] = []
+    collectors: list[_Collector] = []
+    for sets, fields in _alike(rule_sets, elsewhere):
+        names = (name for rules in sets for name in rules.names)
+        chain = Chain(Plan.of(names, allowed_lateness=allowed_lateness, fields=fields))
+        chains.append(chain)
+        collectors += [_Collector(rules, chain, entries, len(history)) for rules in sets]
+    takes_labels = any(chain.takes_labels for chain in chains)
+    for start, batch in _batches(history, label_delay if takes_labels else None):
+        transactions = [row.transaction for row in batch]
+        rows = {id(chain): chain.update(transactions) for chain in chains}
         for collector in collectors:
-            collector.add(start, transactions, rows)
+            collector.add(start, transactions, rows[id(collector.chain)])
+        if takes_labels:
+            known = [row for row in batch if row.is_fraud is not None]
+            labels = [label_of(row.transaction, bool(row.is_fraud), label_delay) for row in known]
+            for chain in chains:
+                chain.labels(labels)
         progress(start + len(transactions))
-    full_from = {name: time for window in windows for name, time in window.full_from().items()}
-    return [collector.trial(full_from) for collector in collectors]
+    return [collector.trial(collector.chain.full_from()) for collector in collectors]
+
+
+def _alike(rule_sets: Sequence[RuleSet], elsewhere: Sequence[FieldSpec]) -> list[tuple[Sequence[RuleSet], Fields]]:
+    """Rule sets that can share windows: all, but where two mean different things by the name of a field."""
+    try:
+        shared = Fields([*elsewhere, *(field for rules in rule_sets for field in rules.fields)])
+    except FieldError:
+        if len(rule_sets) == 1:
+            raise
+        return [alike for rules in rule_sets for alike in _alike([rules], elsewhere)]
+    return [(rule_sets, shared)]
+
+
+def _batches(history: Sequence[Labelled], label_delay: int | None) -> Iterator[tuple[int, Sequence[Labelled]]]:
+    """The history in pieces, and where each begins; no longer than a label takes, where there are any to wait for."""
+    start = 0
+    while start < len(history):
+        end = min(start + BATCH, len(history))
+        if label_delay is not None:
+            last = history[start].transaction.event_time + label_delay
+            end = bisect_right(history, last, start, end, key=lambda row: row.transaction.event_time)
+        yield start, history[start:end]
+        start = end
 
 
 class _Collector:
     """What one rule set does, batch by batch."""
 
-    def __init__(self, rules: RuleSet, plan: Plan, lists: dict[str, dict[str, int]], size: int) -> None:
+    def __init__(self, rules: RuleSet, chain: Chain, lists: dict[str, dict[str, int]], size: int) -> None:
         self.rules = rules
-        self.compiled = rules.compile(plan.name, lists)
+        self.chain = chain
+        self.compiled = rules.compile(chain.plan.name, lists)
         self.rows: list[list[int]] = [[] for _ in rules.rules]
         self.verdicts = np.zeros(size, dtype=np.int8)
         self.alerts: list[int] = []

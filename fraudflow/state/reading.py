@@ -59,7 +59,7 @@ class Kept:
         if not is_manifest(row.value):
             return Windows(plan, row.value)
         columns, folder, manifest = self.parts.columns, self.directory / FOLDER, self._manifest(row)
-        codec = WindowsRecord(columns)
+        codec = WindowsRecord(columns, plan)
         if plan.entity == self.parts.plan.entities[0].entity:
             users = restored(manifest, folder, lambda state: UserWindowsLogic(Windows(plan, state), columns), codec)
             return users.windows

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from fraudflow.evaluation.history import Labelled
 from fraudflow.evaluation.replay import Features
+from operators.features.fields import Fields
 from operators.features.plan import Plan
 from operators.model.encoding import Encoder
 from operators.model.specification import FeatureSpec, ModelError, Specification
@@ -43,7 +44,7 @@ def find_bins(
     # Standardised: the one transform that keeps a number as it is, and tells 0 from what is missing.
     plain = [structs.replace(feature, transform="standardise", quantiles=0, missing=False) for feature in wanted]
     bare = structs.replace(specification, features=tuple(plain))
-    plan = Plan.of(bare.names, allowed_lateness=allowed_lateness)
+    plan = Plan.of(bare.names, allowed_lateness=allowed_lateness, fields=Fields(bare.fields))
     features, encoder = Features(plan, label_delay), Encoder(bare, plan)
     values = {feature.name: array("d") for feature in wanted}
     for start in range(0, len(history), BATCH):

@@ -14,7 +14,7 @@ from operators.decisions.decide import Thresholds
 from operators.model.files import load_model
 from operators.model.first import FirstModel
 from operators.model.specification import Specification
-from operators.rules import RuleSet, known_name
+from operators.rules import RuleSet
 
 
 def learn(
@@ -29,7 +29,7 @@ def learn(
 ) -> tuple[Replay, History]:
     """The replay whose trainer has learned all of the history. With `fit`, bins that are missing in the file `model`
     are found and written there before. Raises ValueError and OSError."""
-    specification = load_model(model, known_name, fitted=not fit)
+    specification = load_model(model, (), fitted=not fit)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         reading = progress.add_task(f"reading {file.name}", total=None)
         history = read_history(file, limits(settings), lambda rows: progress.update(reading, completed=rows))

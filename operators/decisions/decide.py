@@ -1,6 +1,7 @@
 """Judge each transaction by the rules and by the model's score: the one place where a decision is made."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -112,7 +113,7 @@ def decided_of(batch: DecidedBatch) -> Iterator[Decided]:
 
 class Decider:
     """Rules and models of one shard, those of `models` by name. Its state is what changed in the rules and lists, the
-    weights in force, and the commands that hold."""
+    weights in force, and the commands that hold. `columns` and `made_of` are the plan's."""
 
     def __init__(
         self,
@@ -123,8 +124,10 @@ class Decider:
         start: Start = NOTHING,
         columns: Sequence[str] = (),
         models: Sequence[str] = (),
+        made_of: Mapping[str, frozenset[str]] = MappingProxyType({}),
     ) -> None:
         self.columns = columns
+        self.made_of = made_of
         self.in_force = RulesInForce(rules, namespace, start)
         self.encoder = encoder
         self.thresholds = thresholds
@@ -182,7 +185,7 @@ class Decider:
         suspicious = []
         for index in sorted(fired):
             mark = marks[index] if marks else 0
-            filling = warming_up(mark, self.columns)
+            filling = warming_up(mark, self.columns, self.made_of)
             hits = [self._hit(number, transactions[index], rows[index], filling) for number in fired[index]]
             score, model_input = (scores[index], inputs[index]) if scored else (None, {})
             decision = self._judge(transactions[index], hits, score, model_input, now)

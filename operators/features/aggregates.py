@@ -42,6 +42,17 @@ def amount(value: int) -> float | None:
     return decode(value) / UNIT if value else None
 
 
+def flag(value: int) -> bool | None:
+    """Whether the own value of what is true or false is true."""
+    return decode(value) != 0 if value else None
+
+
+def rounded(value: float | None) -> float | None:
+    """A derived number as it is kept: to 1/10000, missing where it is not finite or beyond 1e11."""
+    number = units(value)
+    return None if number is None else number / UNIT
+
+
 def mean(total: int, count: int) -> float | None:
     """Of no event: missing."""
     return total / (UNIT * count) if count else None

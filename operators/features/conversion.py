@@ -2,7 +2,7 @@
 what the old plan did not keep is missing for the events of then."""
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -17,7 +17,6 @@ from operators.features.layout import (
     columns_of,
     decode,
     log_of,
-    own_column,
     square_part,
 )
 from operators.features.logs import Logs
@@ -60,20 +59,24 @@ class Conversion:
         self.logs.set_heads(new)
         return new
 
-    def started(self, newest: int) -> dict[str, int]:
-        """Since when the features have events that have not had them from the start; `newest` is the latest event."""
+    def started(self, newest: int, changed: Collection[str] = ()) -> dict[str, int]:
+        """Since when the features have events that have not had them from the start; `newest` is the latest event,
+        `changed` are the derived fields that mean something else from now on."""
         old: dict[str, int] = self.header["started"]
         since: int = self.header["since"] or newest
         kept = max(since, newest - self.header["kept"])
         started = {}
         for feature in self.layout.plan.features:
-            if feature.name in self.header["features"]:
+            if feature.field in changed:
+                begin = newest
+            elif feature.name in self.header["features"]:
                 begin = old.get(feature.name, since)
             else:
                 begin = newest
-                if feature.of_labels and self.header["labels_kept"] is not None:
-                    begin = max(since, newest - self.header["labels_kept"])
-                elif not feature.of_labels and all(map(self._is_known, columns_of(feature))):
+                labels_kept = self.header["labels_kept"].get(feature.field or "")
+                if feature.of_labels and labels_kept is not None:
+                    begin = max(since, newest - labels_kept)
+                elif not feature.of_labels and all(map(self._is_known, columns_of(feature, self.layout.plan))):
                     begin = kept
             if begin > since:
                 started[feature.name] = begin
@@ -81,7 +84,7 @@ class Conversion:
 
     def _is_known(self, column: Column) -> bool:
         """Whether the old logs tell what the column would hold."""
-        own = column._replace(kind="own")
+        own = Column("own", "value" if column.kind == "sum" else column.content, column.field)
         amount = column.field == "amount"  # its sums are always there, and all else can be made of them
         return amount or self._is_stored(column) or (column.kind != "own" and str(own) in self.columns)
 
@@ -116,14 +119,13 @@ class Conversion:
             carried.append((time if column.kind == "carry_time" else value) if value else carried[-1])
         return carried
 
-    @staticmethod
-    def _values(field: str, stored: Callable[[Column], list[int] | None]) -> list[int] | None:
-        """The own values of an amount field, from whatever column tells them."""
-        if field not in AMOUNTS:
+    def _values(self, field: str, stored: Callable[[Column], list[int] | None]) -> list[int] | None:
+        """The own values of a field that can be added up, from whatever column tells them."""
+        if field not in AMOUNTS and field not in self.layout.plan.types:
             return None
-        values = stored(own_column(field))
+        values = stored(Column("own", "value", field))
         sums, known = stored(Column("sum", "amount", field)), stored(Column("sum", "known", field))
-        if values is not None or sums is None or (AMOUNTS[field] and known is None):
+        if values is not None or sums is None or (self.layout.plan.can_lack(field) and known is None):
             return values
         units = [after - before for before, after in pairwise(sums)]
         is_known = [after - before for before, after in pairwise(known)] if known else [1] * len(units)

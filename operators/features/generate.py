@@ -1,23 +1,29 @@
 """The loop over a batch, written as Python source for one plan and compiled once.
 
 An interpreter over features costs two to four times as much an event. Every name in the source comes from the tables in
-names.py, never from input.
+names.py or is the checked name of a derived field; expressions are compiled by operators/expressions.
 
-In the source `a` is a log, `o` and `e` the places of the event before and of the event, `last` the time of the former,
-`w` what the event puts into a column, `q` and `p` what a column has before and with it, `h` and `l` where a window
-begins.
+In the source `t` is the transaction, `f` its row so far, `a` a log, `o` and `e` the places of the event before and of
+the event, `last` the time of the former, `u` a field in units, `w` what the event puts into a column, `q` and `p` what
+a column has before and with it, `h` and `l` where a window begins, `v` a feature's value and `x` a derived field's.
+
+A derived field is computed once what it needs is: the event is in the log by then, without the field, which is put in.
+For an event that does not come last `derive` does so in a list of what the log holds up to it.
 """
 
+import builtins
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, Protocol
 
+from operators.expressions import GLOBALS
 from operators.features import aggregates, labels
-from operators.features.aggregates import UNIT
-from operators.features.layout import ID_HASHES, PLACE, SQUARE_BITS, TRIM_AT, Layout, Log
+from operators.features.entries import entered, followed
+from operators.features.layout import ID_HASHES, TRIM_AT, Column, Layout, Log
 from operators.features.logs import Logs
 from operators.features.names import AMOUNTS, TEXTS
+from operators.features.preview import preview
 from operators.features.values import Values
 from operators.transactions.records import Transaction
 
@@ -27,10 +33,17 @@ STEPS: Final = 8
 
 
 class Update(Protocol):
-    """Adds a row for each transaction to `rows`, and the indexes of those that came too late or again."""
+    """Adds a row for each transaction to `rows`, and the indexes of those that came too late or again. `given` are the
+    rows so far, where the plan has any."""
 
     def __call__(
-        self, logs: Logs, transactions: Sequence[Transaction], rows: list[Row], late: list[int], repeated: list[int]
+        self,
+        logs: Logs,
+        transactions: Sequence[Transaction],
+        given: Sequence[Row],
+        rows: list[Row],
+        late: list[int],
+        repeated: list[int],
     ) -> None: ...
 
 
@@ -43,6 +56,8 @@ NAMES: Final[dict[str, Callable[..., Any]]] = {
         labels.rate,
         aggregates.identity,
         aggregates.amount,
+        aggregates.flag,
+        aggregates.rounded,
         aggregates.mean,
         math.sqrt,
         aggregates.least,
@@ -54,6 +69,7 @@ NAMES: Final[dict[str, Callable[..., Any]]] = {
         aggregates.is_new_ever,
         aggregates.latest,
         aggregates.speed_kmh,
+        preview,
     )
 }
 
@@ -66,36 +82,54 @@ def compile_update(layout: Layout) -> Update:
 @cache
 def _compiled(source: str, entity: str) -> Update:
     """Compiled once a process: there are hundreds of key groups."""
-    namespace: dict[str, Any] = dict(NAMES)
+    namespace: dict[str, Any] = {**GLOBALS, **NAMES, "__builtins__": builtins}
     exec(compile(source, f"<windows of {entity}>", "exec"), namespace)  # noqa: S102 - our own source
     update: Update = namespace["update"]
     return update
 
 
 def row_of(update: Update, logs: Logs, key: Any, log: Log, place: int) -> Row:
-    """The row of an event that is in the log: as it is now, after those that came later but are older."""
-    row: Row = update.__globals__["settle"](logs, key, log, place)  # type: ignore[attr-defined]
+    """The row of an event that is in the log: as it is now, after those that came later but are older.
+
+    Of derived fields it has what the log holds.
+    """
+    functions: dict[str, Any] = update.__globals__  # type: ignore[attr-defined]
+    row: Row = functions["look" if "look" in functions else "settle"](logs, key, log, place)
     return row
 
 
 def source_of(layout: Layout) -> str:
-    """The source of `update`, and of `settle`: the row of an event anywhere in the log."""
+    """The source of `update`, and of `settle`: the row of an event anywhere in the log. Where the plan has derived
+    fields, of `derive`: what such an event puts into their columns, and `look`: its row without its transaction."""
     plan, size = layout.plan, layout.size
     nullable = {**TEXTS, **AMOUNTS}[plan.field]
     record = "".join(f"w{k}, " for k in range(1, size))
-    quick, late = Values(layout, late=False), Values(layout, late=True)
-    quick_row, late_row = quick.row(), late.row()
+    quick = Values(layout, late=False)
+    quick_row = quick.row()
     before, after = _sums(layout)
+    shown = "logs, t, f, key" if plan.derived else "logs, key"
+    enter = [
+        f"            append({quick_row})",
+        f"            if e > a[{TRIM_AT}]:",
+        "                logs.trim(key, a)",
+    ]
+    placed = [*_derived(layout, record), f"a, e = logs.place(key, a, at, ({record}))", f"append(settle({shown}, a, e))"]
+    latest = [*_heads(layout), *quick.lines]
     lines = [
-        "def update(logs, transactions, rows, late, repeated):",
+        "def update(logs, transactions, given, rows, late, repeated):",
         "    get, ids, intern, append = logs.young.get, logs.texts.ids.get, logs.texts.intern, rows.append",
         "    text, seen, head = logs.texts.text, logs.seen.get, logs.head",
         "    counter, extreme = logs.counter, logs.extreme",
         "    base, soon, doubt = logs.base, logs.soon, logs.doubt",
-        "    for t in transactions:",
+        *([] if plan.reads or not plan.derived else ["    f = None"]),
+        "    for t, f in zip(transactions, given):" if plan.reads else "    for t in transactions:",
         f"        key = t.{plan.field}",
         *(
-            [f"        if key is None:\n            append({_nothing(layout)})\n            continue"]
+            [
+                "        if key is None:",
+                *(f"            {line}" for line in _without_key(layout)),
+                "            continue",
+            ]
             if nullable
             else []
         ),
@@ -111,86 +145,88 @@ def source_of(layout: Layout) -> str:
         "        a = get(key)",
         "        if a is None:",
         "            a = logs.open(key)",
-        *(f"        {line}" for line in _entered(layout)),
+        *(f"        {line}" for line in entered(layout)),
         "        e = len(a)",
         f"        o = e - {size}",
         "        last = a[o]",
         "        if last <= at:",
-        *(f"            {line}" for line in _repeats(layout)),
+        *(f"            {line}" for line in _repeats(layout, shown)),
         "            try:",
         *(f"                {line}" for line in before),
         f"                a.fromlist([at, {after}])",
+        *(f"                {line}" for line in (latest if plan.derived else ())),
         "            except OverflowError:",
-        f"                a, e = logs.place(key, a, at, ({record}))",
-        "                append(settle(logs, key, a, e))",
+        *(["                del a[e:]"] if plan.derived else []),
+        *(f"                {line}" for line in placed),
         "                continue",
-        *(f"            {line}" for line in [*_heads(layout), *quick.lines]),
-        f"            append({quick_row})",
-        f"            if e > a[{TRIM_AT}]:",
-        "                logs.trim(key, a)",
+        *(f"            {line}" for line in (() if plan.derived else latest)),
+        *enter,
         "        else:",
-        *(f"            {line}" for line in _repeats(layout)),
-        f"            a, e = logs.place(key, a, at, ({record}))",
-        "            append(settle(logs, key, a, e))",
+        *(f"            {line}" for line in _repeats(layout, shown)),
+        *(f"            {line}" for line in placed),
         f"            if at < a[-{size}] - {plan.allowed_lateness} and late[-1:] != [len(rows) - 1]:",
         "                late.append(len(rows) - 1)",
         "",
-        "def settle(logs, key, a, e):",
+        *_looking_back(layout, f"settle({shown}, a, e)", Values(layout, late=True)),
+    ]
+    if plan.derived:
+        lines += _looking_back(layout, f"derive({shown}, a, e)", Values(layout, late=True, entering=True))
+        lines += _looking_back(layout, "look(logs, key, a, e)", Values(layout, late=True, stored=True))
+    return "\n".join(lines) + "\n"
+
+
+def _looking_back(layout: Layout, head: str, late: Values) -> list[str]:
+    """A function that looks at an event anywhere in a log."""
+    if late.entering:
+        late.derive()
+        computed = {derived.name for derived in layout.plan.derived}
+        result = "".join(f"w{k}, " for k, column in enumerate(layout.columns, 1) if column.field in computed)
+        result = f"({result})"
+    else:
+        result = late.row()
+
+    def read(k: int, column: Column) -> str:
+        if column.kind == "own":
+            return f"    w{k} = a[e + {k}]"
+        return f"    q{k}, p{k} = a[o + {k}], a[e + {k}]"
+
+    return [
+        f"def {head}:",
         "    text, seen, head = logs.texts.text, logs.seen.get, logs.head",
-        f"    at, o = a[e], e - {size}",
+        *(["    ids, intern = logs.texts.ids.get, logs.texts.intern"] if late.entering else []),
+        f"    at, o = a[e], e - {layout.size}",
         "    now, last = at + logs.base, a[o]",
-        *(
-            f"    w{k} = a[e + {k}]" if c.kind == "own" else f"    q{k}, p{k} = a[o + {k}], a[e + {k}]"
-            for k, c in enumerate(layout.columns, 1)
-        ),
+        *(read(k, column) for k, column in enumerate(layout.columns, 1)),
         *(
             f"    b{slot} = {_bound(window.kind, window.length)}\n    h{slot} = head(a, b{slot})"
             for window, slot in layout.head_slots.items()
         ),
         *(f"    {line}" for line in late.lines),
-        f"    return {late_row}",
+        f"    return {result}",
     ]
-    return "\n".join(lines) + "\n"
 
 
-def _nothing(layout: Layout) -> str:
-    return f"({'None, ' * len(layout.plan.features)})"
+def _derived(layout: Layout, record: str) -> list[str]:
+    """Make known what an event that does not come last puts into the columns of derived fields."""
+    computed = {derived.name for derived in layout.plan.derived}
+    places = [k for k, column in enumerate(layout.columns, 1) if column.field in computed]
+    if not places:
+        return []
+    return [
+        f"{' = '.join(f'w{k}' for k in places)} = 0",
+        f"a, shown, e = preview(logs, key, a, at, ({record}))",
+        f"({''.join(f'w{k}, ' for k in places)}) = derive(logs, t, f, key, shown, e)",
+    ]
 
 
-def _entered(layout: Layout) -> list[str]:
-    """What the event puts into each column."""
-    amounts = dict.fromkeys(column.field for column in layout.columns if column.field in AMOUNTS)
-    lines = [f"u_{f} = " + (f"units(t.{f})" if AMOUNTS[f] else f"round(t.{f} * {UNIT})") for f in amounts]
-    for k, column in enumerate(layout.columns, 1):
-        number = f"u_{column.field}"
-        if AMOUNTS.get(column.field) and column.kind == "sum":
-            number = f"({number} or 0)"
-        if column.kind == "carry":
-            lines.append(f"w{k} = w{layout.index(column._replace(kind='own'))}")
-        elif column.kind == "carry_time":
-            lines.append(f"w{k} = 0")
-        elif column.content == "id":
-            lines += [f"w{k} = ids(t.{column.field})", f"if w{k} is None: w{k} = intern(t.{column.field})"]
-        elif column in ID_HASHES:
-            if column == ID_HASHES[0]:
-                lines.append("id = identity(t.transaction_id, t.amount)")
-            lines.append(f"w{k} = id & 0xFFFFFFFF" if column == ID_HASHES[0] else f"w{k} = id >> 32")
-        elif column.content == PLACE:
-            lines.append(f"w{k} = place(t.latitude, t.longitude)")
-        else:
-            contents = {
-                "amount": number,
-                "known": f"0 if u_{column.field} is None else 1",
-                "square_low": f"(s_{column.field} := {number} * {number}) & {(1 << SQUARE_BITS) - 1}",
-                "square_middle": f"s_{column.field} >> {SQUARE_BITS} & {(1 << SQUARE_BITS) - 1}",
-                "square_high": f"s_{column.field} >> {2 * SQUARE_BITS}",
-                "value": f"code_of({number})" if AMOUNTS.get(column.field) else f"{number} + 1",
-            }
-            lines.append(f"w{k} = {contents[column.content]}")
-    return lines
+def _without_key(layout: Layout) -> list[str]:
+    """The row of a transaction without the entity: no value but those of derived fields that need none."""
+    values = Values(layout, late=True)
+    lines, row = values.without_key()
+    return [*lines, f"append({row})"]
 
 
-def _repeats(layout: Layout) -> list[str]:
+def _repeats(layout: Layout, shown: str) -> list[str]:
     """Recognise an event that came before."""
     if not layout.plan.repeats:
         return []
@@ -203,21 +239,24 @@ def _repeats(layout: Layout) -> list[str]:
         f"        r = logs.repeated(key, a, at, w{low}, w{high})",
         "        if r:",
         "            repeated.append(len(rows))",
-        "            append(settle(logs, key, a, r))",
+        f"            append(settle({shown}, a, r))",
         "            continue",
     ]
 
 
 def _sums(layout: Layout) -> tuple[list[str], str]:
-    """Lines that read what the columns have before the event, and the event's record."""
+    """Lines that read what the columns have before the event, and the event's record, still without derived fields."""
+    computed = {derived.name for derived in layout.plan.derived}
     lines, record = [], []
     for k, column in enumerate(layout.columns, 1):
+        later = column.field in computed
         if column.kind == "own":
-            record.append(f"w{k}")
+            record.append("0" if later else f"w{k}")
             continue
-        new = {"sum": f"q{k} + w{k}", "carry": f"w{k} or q{k}", "carry_time": f"at if w{k + 1} else q{k}"}
-        lines += [f"q{k} = a[o + {k}]", f"p{k} = {new[column.kind]}"]
-        record.append(f"p{k}")
+        lines.append(f"q{k} = a[o + {k}]")
+        if not later:
+            lines.append(f"p{k} = {followed(column.kind, k)}")
+        record.append(f"{'q' if later else 'p'}{k}")
     return lines, ", ".join(record)
 
 

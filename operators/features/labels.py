@@ -7,6 +7,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
+from operators.features.names import LABELLED
 from operators.features.plan import EntityPlan
 from operators.transactions.records import Label
 
@@ -21,15 +22,19 @@ MANY: Final = 16
 
 
 class Labelled(NamedTuple):
-    """A label as the windows of an entity take it: with the key that its transaction had. Times in milliseconds."""
+    """A label as the windows of an entity take it: with the key that its transaction had. Times in milliseconds.
+
+    `fields` are the derived ones that were true of its transaction; None where that is not known.
+    """
 
     key: Key | None
     is_fraud: bool
     arrives_at: int
+    fields: frozenset[str] | None = None
 
     @classmethod
     def of(cls, label: Label, plan: EntityPlan) -> "Labelled":
-        """For the entities whose keys a label has: the user, the merchant, the receiver."""
+        """As the label tells itself: for the entities whose keys it has, the user, the merchant, the receiver."""
         return cls(getattr(label, plan.field), label.is_fraud, label.arrives_at)
 
 
@@ -68,21 +73,34 @@ NOTHING: Final = LabelLog()
 
 
 class Labels:
-    """Key -> labels. 16 bytes a label, and about 400 a key; kept for the longest window of labels and the lateness."""
+    """Key -> labels. 16 bytes a label, and about 400 a key; kept for the longest window of labels and the lateness.
 
-    def __init__(self, plan: EntityPlan) -> None:
+    They are all labels, or those whose transaction had a field.
+    """
+
+    def __init__(self, plan: EntityPlan, field: str | None) -> None:
+        self.field = field
+        self.told = field is None and plan.entity in LABELLED
         self.logs: dict[Key, LabelLog] = {}
-        self._kept_time = plan.label_span + plan.allowed_lateness
+        windows = [f.window for f in plan.features if f.of_labels and f.field == field and f.window]
+        self.kept_time = plan.allowed_lateness
+        self.kept_time += max((window.length for window in windows if window.kind == "trailing"), default=0)
         self._lateness = plan.allowed_lateness
-        self._last = plan.label_last
-        self._endless = plan.labels_endless
+        self._last = max((window.length for window in windows if window.kind == "last"), default=0)
+        self._endless = any(window.kind == "ever" for window in windows)
         self._sweep_at = SLACK
+
+    def takes(self, label: Labelled) -> bool:
+        """Whether the label is one of these. A user's, merchant's and receiver's are taken as they came, once."""
+        if self.told or label.fields is None:
+            return self.told and label.fields is None
+        return self.field is None or self.field in label.fields
 
     def enter(self, labels: Sequence[Labelled], newest: int) -> None:
         """`newest` is the latest event time: what no event from there on can ask for is dropped."""
         by_key: dict[Key, list[Labelled]] = {}
         for label in labels:
-            if label.key is not None:
+            if label.key is not None and self.takes(label):
                 by_key.setdefault(label.key, []).append(label)
         for key, entered in by_key.items():
             log = self.logs.get(key)
@@ -123,7 +141,7 @@ class Labels:
         return log.dropped + high, log.frauds[high]
 
     def _trim(self, log: LabelLog, newest: int) -> None:
-        gone = bisect_left(log.times, newest - self._kept_time)
+        gone = bisect_left(log.times, newest - self.kept_time)
         if self._last:
             gone = min(gone, bisect_left(log.times, newest - self._lateness) - self._last)
         if gone > 0:

@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from operators.features.names import AMOUNTS, TEXTS, Feature, Window
+from operators.features.names import AMOUNTS, Feature, Window
 from operators.features.pages import Pages
 from operators.features.plan import EntityPlan
 
@@ -71,7 +71,7 @@ class Layout:
         seen: dict[Column, None] = {}
         events = [feature for feature in plan.features if not feature.of_labels]
         for feature in events:
-            columns.update(dict.fromkeys(columns_of(feature)))
+            columns.update(dict.fromkeys(columns_of(feature, plan)))
             window, field = feature.window, feature.field
             if window is None:
                 continue
@@ -82,7 +82,7 @@ class Layout:
                 if window.kind == "ever":
                     extremes[feature.aggregate, field] = None
             if field and window.kind == "ever" and feature.aggregate in ("distinct", "is_new"):
-                seen[own_column(field)] = None
+                seen[own_column(field, plan)] = None
         if plan.repeats:
             columns.update(dict.fromkeys(ID_HASHES))
         self.columns: tuple[Column, ...] = tuple(columns)
@@ -101,6 +101,14 @@ class Layout:
     def index(self, column: Column) -> int:
         """The place of a column in a record."""
         return self.columns.index(column) + 1
+
+    def own(self, field: str) -> Column:
+        """The column of the field's own values."""
+        return own_column(field, self.plan)
+
+    def of_field(self, field: str) -> list[int]:
+        """The places of all columns of a field."""
+        return [k for k, column in enumerate(self.columns, 1) if column.field == field]
 
     def ids(self) -> list[int]:
         """The places of the columns that hold ids of texts."""
@@ -125,9 +133,9 @@ def log_of(header: Iterable[int], columns: list[list[int]]) -> "array[int]":
         return array("q", [*header, *records])
 
 
-def own_column(field: str) -> Column:
+def own_column(field: str, plan: EntityPlan) -> Column:
     """The column of the field's own values: ids of texts, codes of amounts."""
-    return Column("own", "id" if field in TEXTS else "value", field)
+    return Column("own", "id" if plan.is_text(field) else "value", field)
 
 
 def code(units: int) -> int:
@@ -151,7 +159,7 @@ def reach(window: Window, now: int) -> int:
     return window.length if window.kind == "trailing" else now % window.length + 1
 
 
-def columns_of(feature: Feature) -> list[Column]:
+def columns_of(feature: Feature, plan: EntityPlan) -> list[Column]:
     """The columns that the feature's value is made of."""
     field, aggregate = feature.field, feature.aggregate
     if aggregate == "speed_kmh":
@@ -164,12 +172,12 @@ def columns_of(feature: Feature) -> list[Column]:
         return []
     if aggregate in ("sum", "mean", "std"):
         columns = [Column("sum", "amount", field)]
-        if AMOUNTS[field]:
+        if plan.can_lack(field) and (aggregate != "sum" or field in AMOUNTS):
             columns.append(Column("sum", "known", field))
         if aggregate == "std":
             columns += [Column("sum", content, field) for content in SQUARES]
         return columns
-    own = own_column(field)
+    own = own_column(field, plan)
     if aggregate == "last":
         return [own, Column("carry_time", own.content, field), Column("carry", own.content, field)]
     return [own]

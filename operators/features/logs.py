@@ -9,7 +9,7 @@ from typing import Final
 from operators.features import busy, texts
 from operators.features.busy import Counter, Extreme
 from operators.features.labels import Key, Labels
-from operators.features.layout import DROPPED, ID_HASHES, TRIM_AT, Layout, Log, log_of, own_column, reach
+from operators.features.layout import DROPPED, ID_HASHES, TRIM_AT, Layout, Log, log_of, reach
 from operators.features.pages import Pages
 
 SPARE: Final = 8
@@ -28,6 +28,8 @@ FORGOTTEN_AT_ONCE: Final = 64
 REBASED_FROM: Final = 0xF000_0000
 """Milliseconds after the base (46 days), from where on a new base is taken."""
 FURTHEST_BACK: Final = 1 << 31
+HELD: Final = 1 << 63
+"""What an entry of a wide log can't hold any more."""
 
 
 class Logs:
@@ -50,7 +52,7 @@ class Logs:
         self.busy: dict[Key, dict[int, Counter | Extreme]] = {}
         self.unsure: set[Key] = set()
         self.texts = texts.Texts()
-        self.labels = Labels(plan)
+        self.labels = {field: Labels(plan, field) for field in plan.label_fields}
         self.base = 0
         self.soon = self.doubt = -(1 << 62)
         self.rotate_at: int | None = None
@@ -189,7 +191,7 @@ class Logs:
         try:
             place = self._insert(log, at, record)
         except OverflowError:
-            log, place = self._refitted(log, at, record)
+            log, place = self._refitted(key, log, at, record)
             self.young[key] = log
         layout = self.layout
         last = place + layout.size == len(log)
@@ -307,7 +309,7 @@ class Logs:
             return set(log[layout.first + layout.size + k : last + k + 1 : layout.size]) - {0}
 
         for (aggregate, field), slot in layout.extreme_slots.items():
-            dropped = values(layout.index(own_column(field))) | ({log[slot]} - {0})
+            dropped = values(layout.index(layout.own(field))) | ({log[slot]} - {0})
             if dropped:
                 log[slot] = min(dropped) if aggregate == "min" else max(dropped)
         if layout.seen:
@@ -315,19 +317,35 @@ class Logs:
             for column, before in zip(layout.seen, seen, strict=True):
                 before |= values(layout.index(column))
 
-    def _refitted(self, log: Log, at: int, record: Sequence[int]) -> tuple[Log, int]:
+    def _refitted(self, key: Key, log: Log, at: int, record: Sequence[int]) -> tuple[Log, int]:
         """A log in which the event fits, narrow where possible, with the event in it, and its place."""
         layout = self.layout
         header = log[: layout.first]
         columns = [layout.entries(log, k).tolist() for k in range(layout.size)]
         sums = layout.sums()
-        if not layout.ever or any(columns[k][-1] + record[k - 1] >= 1 << 63 for k in sums):
-            header[DROPPED] = 0
-            for k in sums:
-                columns[k] = [entry - columns[k][0] for entry in columns[k]]
+        if not layout.ever or any(not -HELD <= columns[k][-1] + record[k - 1] < HELD for k in sums):
+            self._begin_sums(header, columns)
         new = log_of(header, columns)
-        try:
-            return new, self._insert(new, at, record)
-        except OverflowError:
-            new = array("q", new)
-            return new, self._insert(new, at, record)
+        while True:
+            try:
+                return new, self._insert(new, at, record)
+            except OverflowError:
+                if new.typecode == "q":
+                    self._halve(key, header, columns)
+                new = array("q", log_of(header, columns))
+
+    def _begin_sums(self, header: Log, columns: list[list[int]]) -> None:
+        """The sums, and so `ever`, begin anew with what is kept."""
+        header[DROPPED] = 0
+        for k in self.layout.sums():
+            columns[k] = [entry - columns[k][0] for entry in columns[k]]
+
+    def _halve(self, key: Key, header: Log, columns: list[list[int]]) -> None:
+        """The older half leaves its windows early: the totals of all have no room in 64 bits."""
+        half = len(columns[0]) // 2
+        self.cut += half
+        columns[:] = [column[half:] for column in columns]
+        for slot in self.layout.head_slots.values():
+            header[slot] = max(header[slot] - half * self.layout.size, self.layout.first)
+        self._begin_sums(header, columns)
+        self.busy.pop(key, None)

@@ -5,6 +5,7 @@ Bit 0: the event came too late for complete windows. Bit 1 + n: the window of th
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from operators.transactions.records import Transaction
@@ -60,9 +61,12 @@ def joined(marks: Sequence[int], own: Sequence[int], before: int) -> Sequence[in
     return [one | other for one, other in zip(marks, shifted, strict=True)] if marks else shifted
 
 
-def warming_up(mark: int, columns: Sequence[str]) -> frozenset[str]:
-    """The columns whose windows were not full yet."""
-    return frozenset(column for number, column in enumerate(columns) if mark >> 1 + number & 1)
+def warming_up(
+    mark: int, columns: Sequence[str], made_of: Mapping[str, frozenset[str]] = MappingProxyType({})
+) -> frozenset[str]:
+    """The columns whose windows were not full yet, and those of derived fields that are made of such."""
+    filling = frozenset(column for number, column in enumerate(columns) if mark >> 1 + number & 1)
+    return filling | {field for field, features in made_of.items() if not filling.isdisjoint(features)}
 
 
 def count_late(marks: Iterable[int]) -> int:

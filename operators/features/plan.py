@@ -1,42 +1,40 @@
-"""Which features are kept: those that a rule or the model names, each entity's apart."""
+"""Which features and fields are kept: those that a rule or the model names, each entity's apart."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from operators.expressions import Kind, Name, UnknownName
-from operators.features.names import (
-    ALIASES,
-    AMOUNTS,
-    PLACES,
-    TEXTS,
-    UNITS,
-    Feature,
-    nearest,
-    parse_feature,
-)
+from operators.expressions import Name, Namespace, UnknownName
+from operators.features.fields import Derived, Fields
+from operators.features.meaning import DAY, STATELESS, Type
+from operators.features.names import ALIASES, AMOUNTS, TEXTS, Feature, nearest
+from operators.features.passes import passes_of
 
-HOUR: Final = UNITS["h"]
-DAY: Final = UNITS["d"]
 IDLE: Final = 365 * DAY
 """How long a key is kept after its last event for what has no end of its own (the last N, ever, since the last)."""
+NO_FIELDS: Final = Fields()
 
-# The transaction itself. The hour and the day are UTC; 1970-01-01 was a Thursday, so Monday is day 4 of 7.
-STATELESS: Final = {
-    **{field: Name(f"t.{field}", "text", nullable) for field, nullable in TEXTS.items()},
-    **{field: Name(f"t.{field}", "number", nullable) for field, nullable in {**AMOUNTS, **PLACES}.items()},
-    **{alias: Name(f"t.{field}", "text", TEXTS[field]) for alias, field in ALIASES.items()},
-    "transaction_id": Name("t.transaction_id", "text", False),
-    "event_time": Name("t.event_time", "number", False),
-    "hour_of_day": Name(f"(t.event_time // {HOUR} % 24)", "number", False),
-    "is_night": Name(f"(t.event_time // {HOUR} % 24 < 6)", "boolean", False),
-    "is_weekend": Name(f"((t.event_time // {DAY} + 3) % 7 > 4)", "boolean", False),
-}
+
+@dataclass(frozen=True)
+class LabelMemory:
+    """What is remembered of transactions until their labels come: the keys in `keys` (fields of the transaction) and
+    the derived `fields` that are true or false. For `maturity` milliseconds, of `room` transactions a key group."""
+
+    maturity: int = 30 * DAY
+    room: int = 1_000_000
+    keys: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EntityPlan:
-    """The window features of one entity. `field` of a transaction holds its key; times in milliseconds."""
+    """The window features of one entity. `field` of a transaction holds its key; times in milliseconds.
+
+    `derived` fields are computed with them, in this order; `given` are the columns of the rows so far, which an entity
+    that is gone through later can use; `fields` are all derived fields. `name` is the entity's, with a number where an
+    entity is gone through again.
+    """
 
     entity: str
     field: str
@@ -44,11 +42,41 @@ class EntityPlan:
     allowed_lateness: int
     repeats: bool = False
     """Whether a repeated `transaction_id` is recognised."""
+    derived: tuple[Derived, ...] = ()
+    given: Mapping[str, Name] = dataclasses.field(default_factory=dict)
+    fields: Fields = NO_FIELDS
+    name: str = "user"
+    label_keys: tuple[str, ...] = ()
+    """The keys that completed labels have, in order."""
+    memory: LabelMemory | None = None
+    """What it remembers of its transactions to complete labels by; None where that is not done here."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the values in a row of `Windows.update`, in order."""
-        return tuple(feature.name for feature in self.features)
+        return (*(feature.name for feature in self.features), *(derived.name for derived in self.derived))
+
+    @property
+    def types(self) -> Mapping[str, Type]:
+        """Of all derived fields."""
+        return self.fields.types
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of the rows so far that are needed."""
+        used = {feature.field for feature in self.features if not feature.of_labels}
+        used = used.union(
+            *(derived.expression.names for derived in self.derived), self.memory.fields if self.memory else ()
+        )
+        return tuple(name for name in self.given if name in used)
+
+    def is_text(self, field: str) -> bool:
+        """Whether the field's values are texts."""
+        return field in TEXTS or (field in self.types and self.types[field].kind == "text")
+
+    def can_lack(self, field: str) -> bool:
+        """Whether an event may be without the field. An event from before a derived one was kept is."""
+        return {**TEXTS, **AMOUNTS}.get(field, True)
 
     @property
     def span(self) -> int:
@@ -81,20 +109,19 @@ class EntityPlan:
         return any(feature.of_labels for feature in self.features)
 
     @property
-    def label_span(self) -> int:
-        """The longest window of labels that has a length in time; 0 where there is none."""
-        return max((warm_after(feature) for feature in self.features if feature.of_labels), default=0)
+    def takes_told_labels(self) -> bool:
+        """Whether labels are wanted as they came."""
+        return any(feature.of_told_labels for feature in self.features)
 
     @property
-    def label_last(self) -> int:
-        """How many labels before any event must be kept whatever their age."""
-        counted = [f.window.length for f in self.features if f.of_labels and f.window and f.window.kind == "last"]
-        return max(counted, default=0)
+    def takes_completed_labels(self) -> bool:
+        """Whether labels are wanted with what their transaction had."""
+        return any(feature.of_completed_labels for feature in self.features)
 
     @property
-    def labels_endless(self) -> bool:
-        """Whether a feature counts all labels ever."""
-        return any(f.of_labels and f.window is not None and f.window.kind == "ever" for f in self.features)
+    def label_fields(self) -> tuple[str | None, ...]:
+        """Of which labels features are made: those whose transaction had a field, or (None) all."""
+        return tuple(dict.fromkeys(feature.field for feature in self.features if feature.of_labels))
 
     @property
     def retention(self) -> int:
@@ -104,39 +131,75 @@ class EntityPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All features that are kept, and what a name in an expression stands for (`name` is a `Namespace`)."""
+    """All features and fields that are kept, and what a name in an expression stands for (`name` is a `Namespace`)."""
 
     entities: tuple[EntityPlan, ...]
     columns: tuple[str, ...]
+    fields: Fields = NO_FIELDS
 
     @classmethod
-    def of(cls, names: Iterable[str], *, allowed_lateness: int, repeats: bool = False) -> "Plan":
-        """The plan for every name that a rule or a model uses. Raises UnknownName.
+    def of(
+        cls,
+        names: Iterable[str],
+        *,
+        allowed_lateness: int,
+        repeats: bool = False,
+        fields: Fields = NO_FIELDS,
+        memory: LabelMemory | None = None,
+    ) -> "Plan":
+        """The plan for every name that a rule or a model uses. Raises UnknownName, FieldError.
 
         With `repeats` the user's windows recognise a repeated `transaction_id`; they are there in any case then.
+        `memory` bounds what is remembered to complete labels by, where features need that.
         """
-        features: dict[str, list[Feature]] = {"user": []} if repeats else {}
-        for name in sorted(set(names) - STATELESS.keys()):
-            feature = parse_feature(name)
-            features.setdefault(feature.entity, []).append(feature)
-        entities = tuple(
-            EntityPlan(
-                entity,
-                ALIASES.get(entity, entity),
-                tuple(features[entity]),
+        passes, label_fields = passes_of(names, fields, user_first=repeats)
+        keys = {f.key_field for each in passes for f in each.features if f.of_completed_labels}
+        memory = memory or LabelMemory()
+        remembered = LabelMemory(memory.maturity, memory.room, tuple(sorted(keys)), label_fields)
+        entities: list[EntityPlan] = []
+        given: dict[str, Name] = {}
+        for number, each in enumerate(passes):
+            times = sum(other.entity == each.entity for other in passes[: number + 1])
+            entity = EntityPlan(
+                each.entity,
+                ALIASES.get(each.entity, each.entity),
+                tuple(each.features),
                 allowed_lateness,
-                repeats and entity == "user",
+                repeats and number == 0,
+                tuple(fields[name] for name in each.fields),
+                dict(given),
+                fields,
+                each.entity if times == 1 else f"{each.entity}_{times}",
+                remembered.keys,
+                remembered if each.completes else None,
             )
-            for entity in sorted(features, key=lambda entity: (entity != "user", entity))
-        )
-        return cls(entities, tuple(column for entity in entities for column in entity.columns))
+            given |= {
+                name: fields.meaning(name)._replace(code=f"f[{number}]")
+                for number, name in enumerate(entity.columns, len(given))
+            }
+            entities.append(entity)
+        return cls(tuple(entities), tuple(given), fields)
+
+    @property
+    def made_of(self) -> dict[str, frozenset[str]]:
+        """For each derived field the columns of features that its value at an event is made of."""
+        made: dict[str, frozenset[str]] = {}
+        for name in (name for name in self.fields.types if name in self.columns):
+            used = self.fields[name].expression.names
+            features = frozenset(used) & frozenset(self.columns) - self.fields.types.keys()
+            made[name] = features.union(*(made[field] for field in used if field in made))
+        return made
 
     def warm_after(self, column: str) -> int:
         """How long (ms) events must have been coming in until the column's window is full.
 
-        0 for what has no length in time (the last N, ever, since the last): that starts with the first event.
+        0 for what has no length in time (the last N, ever, since the last): that starts with the first event. A derived
+        field is full with the windows that its expression names.
         """
-        return warm_after(parse_feature(column))
+        if column in self.fields:
+            used = (name for name in self.fields[column].expression.names if name not in STATELESS)
+            return max((self.warm_after(name) for name in used if name != column), default=0)
+        return warm_after(self.fields.feature(column))
 
     def name(self, name: str) -> Name:
         """What `name` is: source over the transaction `t` and the row `f`, its kind, and whether it can be missing.
@@ -146,29 +209,23 @@ class Plan:
         if known := STATELESS.get(name):
             return known
         if name in self.columns:
-            feature = parse_feature(name)
-            return Name(f"f[{self.columns.index(name)}]", _kind(feature), _nullable(feature))
-        parse_feature(name)
-        raise UnknownName(name, nearest(name), "a feature that is not kept, as no rule or model named it at the start")
+            return self.fields.meaning(name)._replace(code=f"f[{self.columns.index(name)}]")
+        if name not in self.fields:
+            self.fields.feature(name)
+        why = "a feature that is not kept, as no rule or model named it at the start"
+        raise UnknownName(name, nearest(name, self.fields.kinds), why)
+
+
+def known_in(fields: Fields) -> Namespace:
+    """What names are in a flow that keeps them. Raises UnknownName where there can be none, FieldError for a circle."""
+
+    def known(name: str) -> Name:
+        return Plan.of((name,), allowed_lateness=0, fields=fields).name(name)
+
+    return known
 
 
 def warm_after(feature: Feature) -> int:
     """How long (ms) events must have been coming in until the window is full; 0 where it has no length in time."""
     window = feature.window
     return window.length if window and window.kind in ("trailing", "tumbling") else 0
-
-
-def _kind(feature: Feature) -> Kind:
-    if feature.aggregate == "is_new":
-        return "boolean"
-    return "text" if feature.aggregate == "last" and feature.field in TEXTS else "number"
-
-
-def _nullable(feature: Feature) -> bool:
-    fields = {**TEXTS, **AMOUNTS}
-    if fields[feature.key_field] or feature.aggregate in ("std", "seconds_since_last", "speed_kmh"):
-        return True
-    if feature.of_labels or feature.aggregate in ("count", "sum", "distinct"):
-        return False
-    own = feature.aggregate == "is_new" or not feature.before
-    return not own or fields[feature.field or "amount"]

@@ -3,6 +3,7 @@
     magic "FWIN" | version, 2 bytes | crc32 of all after the prefix, 4 bytes | length of the header, 4 bytes
     header: JSON; the plan's columns and windows, the keys, the texts
     lengths of the logs, 4 bytes each | the logs as they lie in memory | the labels of each key: times, counts of fraud
+    what is remembered of transactions to complete labels by
 
 All little endian. Where the plan has changed a log is made into one of the new plan.
 """
@@ -29,7 +30,9 @@ from operators.features.names import Window
 from operators.features.pages import Pages
 
 MAGIC: Final = b"FWIN"
-VERSION: Final = 3
+VERSION: Final = 4
+OLDEST: Final = 3
+"""What is read too: 3 knew no derived fields."""
 _PREFIX: Final = struct.Struct("<4sHII")
 
 _BIG: Final = sys.byteorder == "big"
@@ -57,8 +60,8 @@ def restoring(kind: str) -> Iterator[None]:
         ) from error
 
 
-def encode_state(logs: Logs, late: int) -> bytes:
-    """The logs as bytes."""
+def encode_state(logs: Logs, late: int, memory: bytes = b"") -> bytes:
+    """The logs as bytes, and what else is remembered behind them."""
     layout = logs.layout
     keys, held = [*logs.young, *logs.old], [*logs.young.values(), *logs.old.values()]
     kinds = "".join(map(_KIND, held))
@@ -69,7 +72,7 @@ def encode_state(logs: Logs, late: int) -> bytes:
     entries = cast(list["array[int]"], held)
     texts = sorted(logs.texts.items(), key=itemgetter(1))
     header = {
-        "entity": layout.plan.entity,
+        "entity": layout.plan.name,
         "retention": layout.plan.retention,
         "first": layout.first,
         **_shape(layout),
@@ -84,9 +87,14 @@ def encode_state(logs: Logs, late: int) -> bytes:
         "started": logs.started,
         "kept": layout.plan.span + layout.plan.allowed_lateness,
         "newest": logs.newest,
-        "labels_kept": layout.plan.label_span + layout.plan.allowed_lateness if layout.plan.has_labels else None,
-        "labelled": [[key, len(log.times), log.dropped] for key, log in logs.labels.logs.items()],
-        "features": list(layout.plan.columns),
+        "labels_kept": {field or "": labels.kept_time for field, labels in logs.labels.items()},
+        "labelled": {
+            field or "": [[key, len(log.times), log.dropped] for key, log in labels.logs.items()]
+            for field, labels in logs.labels.items()
+        },
+        "features": [feature.name for feature in layout.plan.features],
+        "fields": _definitions(layout),
+        "memory": len(memory),
         "young": len(logs.young),
         "keys": keys,
         "wide": wide,
@@ -100,24 +108,27 @@ def encode_state(logs: Logs, late: int) -> bytes:
     }
     head = orjson.dumps(header)
     lengths = array("I", map(len, entries))
-    labels = [part for log in logs.labels.logs.values() for part in (log.times, log.frauds)]
+    labels = [
+        part for labels in logs.labels.values() for log in labels.logs.values() for part in (log.times, log.frauds)
+    ]
     if _BIG:
         lengths, entries, labels = _swapped(lengths), list(map(_swapped, entries)), list(map(_swapped, labels))
     state = BytesIO()  # written in place: a copy of a large state costs as much as all the rest
     state.write(bytes(_PREFIX.size))
-    state.writelines([head, lengths, *entries, *labels])
+    state.writelines([head, lengths, *entries, *labels, memory])
     with state.getbuffer() as written:
         _PREFIX.pack_into(written, 0, MAGIC, VERSION, crc32(written[_PREFIX.size :]), len(head))
     return state.getvalue()
 
 
-def decode_state(snapshot: bytes, logs: Logs) -> int:
-    """Fill empty logs from a snapshot. Returns the count of late events. Raises StateError."""
+def decode_state(snapshot: bytes, logs: Logs) -> tuple[int, bytes]:
+    """Fill empty logs from a snapshot. Returns the count of late events, and what else was remembered. Raises
+    StateError."""
     with restoring("the windows"):
         return _decode(snapshot, logs)
 
 
-def _decode(snapshot: bytes, logs: Logs) -> int:
+def _decode(snapshot: bytes, logs: Logs) -> tuple[int, bytes]:
     header, body = _opened(snapshot, logs.layout)
     layout = logs.layout
     logs.cut, logs.base, logs.doubt = header["cut"], header["base"], header["doubt"]
@@ -140,14 +151,18 @@ def _decode(snapshot: bytes, logs: Logs) -> int:
     entries = [array(kind, body[start:end]) for kind, (start, end) in zip(kinds, pairwise(ends), strict=True)]
     if _BIG:
         entries = [_swapped(log) for log in entries]
+    conversion = Conversion(header, logs)
     if not same:
-        conversion = Conversion(header, logs)
         entries = [conversion(log) for log in entries]
-        logs.started = conversion.started(max((log[-layout.size] for log in entries), default=0) + logs.base)
+    definitions = _definitions(layout)
+    changed = {field for field, value in header["fields"].items() if definitions.get(field, value) != value}
+    if not same or changed:
+        newest = max((log[-layout.size] for log in entries), default=0) + logs.base
+        logs.started = conversion.started(newest, changed)
     else:
         logs.started = header["started"]
-    if layout.plan.has_labels:
-        _restore_labels(header["labelled"], body[ends[-1] :], logs)
+    memory = len(body) - header["memory"]
+    _restore_labels(header["labelled"], body[ends[-1] : memory], logs)
     restored: list[Log] = [*entries]
     for number in header["wide"]:
         if len(entries[number]) > LONG_LOG:
@@ -158,17 +173,21 @@ def _decode(snapshot: bytes, logs: Logs) -> int:
     for number, sets in header["seen"]:
         stored = dict(zip(header["seen_columns"], map(set, sets), strict=True))
         logs.seen[keys[number]] = [stored.get(str(column), set()) for column in layout.seen]
-    return int(header["late"])
+    return int(header["late"]), body[memory:]
 
 
-def _restore_labels(labelled: list[tuple[Key, int, int]], body: bytes, logs: Logs) -> None:
+def _restore_labels(labelled: dict[str, list[tuple[Key, int, int]]], body: bytes, logs: Logs) -> None:
     end = 0
-    for key, count, dropped in labelled:
-        start, end = end, end + 8 * (2 * count + 1)
-        both = array("q", body[start:end])
-        if _BIG:
-            both = _swapped(both)
-        logs.labels.logs[key] = LabelLog(both[:count], both[count:], dropped)
+    for field, known in labelled.items():
+        labels = logs.labels.get(field or None)
+        for key, count, dropped in known:
+            start, end = end, end + 8 * (2 * count + 1)
+            if labels is None:  # no feature asks for them any more
+                continue
+            both = array("q", body[start:end])
+            if _BIG:
+                both = _swapped(both)
+            labels.logs[key] = LabelLog(both[:count], both[count:], dropped)
 
 
 def _opened(snapshot: bytes, layout: Layout) -> tuple[dict[str, Any], bytes]:
@@ -176,15 +195,24 @@ def _opened(snapshot: bytes, layout: Layout) -> tuple[dict[str, Any], bytes]:
     if len(snapshot) < _PREFIX.size or not snapshot.startswith(MAGIC):
         raise StateError(f"this is no state of windows; {restart}")
     _, version, checksum, length = _PREFIX.unpack_from(snapshot)
-    if version != VERSION:
+    if not OLDEST <= version <= VERSION:
         raise StateError(f"the state of the windows has format {version}, this program reads {VERSION}; {restart}")
     body = memoryview(snapshot)[_PREFIX.size :]
     if crc32(body) != checksum:
         raise StateError(f"the state of the windows is damaged (its checksum is wrong); {restart}")
     header: dict[str, Any] = orjson.loads(body[:length])
-    if header["entity"] != layout.plan.entity:
-        raise StateError(f"the state is of {header['entity']} windows, not of {layout.plan.entity}; {restart}")
+    if header["entity"] != layout.plan.name:
+        raise StateError(f"the state is of {header['entity']} windows, not of {layout.plan.name}; {restart}")
+    if version == OLDEST:
+        kept = {} if header["labels_kept"] is None else {"": header["labels_kept"]}
+        header |= {"labels_kept": kept, "labelled": {"": header["labelled"]}, "fields": {}, "memory": 0}
     return header, snapshot[_PREFIX.size + length :]
+
+
+def _definitions(layout: Layout) -> dict[str, str]:
+    """Of the derived fields that features are made of."""
+    fields = layout.plan.fields
+    return {f.field: fields.definition(f.field) for f in layout.plan.features if f.field in fields and f.field}
 
 
 def _shape(layout: Layout) -> dict[str, Any]:

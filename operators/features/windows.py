@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from operators.features.completion import CompletedLabel, LabelCompletion
 from operators.features.generate import Row, compile_update, row_of, source_of
 from operators.features.labels import Labelled
 from operators.features.layout import Layout
@@ -12,7 +13,7 @@ from operators.features.names import AMOUNTS, TEXTS
 from operators.features.plan import EntityPlan, warm_after
 from operators.features.shown import events_of
 from operators.features.state import StateError, decode_state, encode_state
-from operators.transactions.records import Transaction
+from operators.transactions.records import Label, Transaction
 
 __all__ = ["Labelled", "Row", "StateError", "Windows"]
 
@@ -28,6 +29,9 @@ class Windows:
     `late` counts the events so far that came later than the allowed lateness; `last_late` are the indexes of those in
     the last batch: their rows hold what the log could still give. `last_repeated` are the indexes of those that came
     before, where the plan asks for it: they are not entered again, and their rows are those of the first as of now.
+
+    Where the plan has a `memory`, `complete` gives labels with what their transaction had; `completion` counts what
+    could not be.
 
     >>> from operators.features.plan import Plan
     >>> plan = Plan.of(["count_1m", "mean_amount_1h_before"], allowed_lateness=10_000)
@@ -47,8 +51,13 @@ class Windows:
         self._update = compile_update(self.layout)
         self._filling: Filling | None = None
         self._nullable = plan.field if {**TEXTS, **AMOUNTS}[plan.field] else None
+        memory = None
         if snapshot is not None:
-            self.late = decode_state(snapshot, self._logs)
+            self.late, memory = decode_state(snapshot, self._logs)
+        self.completion: LabelCompletion | None = None
+        self._completed: list[CompletedLabel] = []
+        if plan.memory is not None:
+            self.completion = LabelCompletion(plan.memory, [*plan.given], plan.columns, memory or None)
 
     @property
     def keys(self) -> list[Any]:
@@ -80,12 +89,16 @@ class Windows:
     def full_from(self) -> dict[str, int]:
         """For each column the event time from which on its window is full: an event before finds it warming up.
 
-        Empty before the first event. A column that a changed plan added counts from what the logs still had.
+        Empty before the first event. A column that a changed plan added counts from what the logs still had. A derived
+        field is full with those windows of this entity that its expression names.
         """
         since, started = self._logs.since, self._logs.started
         if since is None:
             return {}
-        return {f.name: started.get(f.name, since) + warm_after(f) for f in self.plan.features}
+        full = {f.name: started.get(f.name, since) + warm_after(f) for f in self.plan.features}
+        for derived in self.plan.derived:
+            full[derived.name] = max((full[name] for name in derived.expression.names if name in full), default=since)
+        return full
 
     def marks(self, transactions: Sequence[Transaction]) -> Sequence[int]:
         """What is to be told of each row of the batch that was just updated (see marks.py): whether it came too late,
@@ -99,17 +112,31 @@ class Windows:
         """The generated loop, to be read."""
         return source_of(self.layout)
 
-    def update(self, transactions: Sequence[Transaction]) -> list[Row]:
-        """Enter the transactions, and return the row of each."""
+    def update(self, transactions: Sequence[Transaction], given: Sequence[Row] = ()) -> list[Row]:
+        """Enter the transactions, and return the row of each. `given` are their rows so far, of the entities before."""
         rows: list[Row] = []
         self.last_late, self.last_repeated = [], []
         self._logs.texts.sweep(self._logs.held_texts(), len(transactions))
-        self._update(self._logs, transactions, rows, self.last_late, self.last_repeated)
+        if self.plan.reads and len(given) != len(transactions):
+            raise ValueError(f"{len(transactions)} transactions with {len(given)} rows so far: wanted one for each")
+        self._update(self._logs, transactions, given, rows, self.last_late, self.last_repeated)
         self._logs.bury()
         if transactions:
             self._logs.newest = max(self._logs.newest, transactions[-1].event_time)
         self.late += len(self.last_late)
+        if self.completion is not None:
+            self._completed += self.completion.transactions(transactions, given, rows, set(self.last_repeated))
         return rows
+
+    def complete(self, labels: Sequence[Label]) -> list[CompletedLabel]:
+        """The labels whose transaction is remembered, with what it had, and those that had waited for one since.
+
+        Only where the plan has a `memory`. They are for the windows of all entities that take them, these ones too.
+        """
+        assert self.completion is not None, "the plan remembers no transactions"
+        completed = [*self._completed, *self.completion.labels(labels)]
+        self._completed.clear()
+        return completed
 
     def labels(self, labels: Sequence[Labelled]) -> None:
         """Enter labels, in any order, for `fraud_count` and `fraud_rate`: each counts for the events after its arrival.
@@ -117,9 +144,9 @@ class Windows:
         A label that comes in after an event is not in that event's row, whenever it arrived; see docs/windows.md.
         Where no feature is made of labels, nothing is kept.
         """
-        if self.plan.has_labels:
-            self._logs.labels.enter(labels, self._logs.newest)
+        for known in self._logs.labels.values():
+            known.enter(labels, self._logs.newest)
 
     def snapshot(self) -> bytes:
         """The state as bytes of a versioned format with a checksum."""
-        return encode_state(self._logs, self.late)
+        return encode_state(self._logs, self.late, self.completion.snapshot() if self.completion else b"")

@@ -3,11 +3,14 @@
 import ast
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from operators.expressions import ExpressionError, Namespace, compile_source, parse
+from operators.expressions import ExpressionError, compile_source, parse
+from operators.features.fields import FieldError, Fields, FieldSpec
+from operators.features.passes import check_passes
+from operators.features.plan import known_in
 from operators.files import TooLarge, read_text
 from operators.model.challengers import seen_by_any
 from operators.model.specification import ModelError, Specification, parse_model
@@ -17,9 +20,9 @@ FEATURE = re.compile(r"feature ('[^']*'|\"[^\"]*\")")
 QUOTED = re.compile(r"`(\w+)`")
 
 
-def load_model(path: str | Path, known: Namespace | None = None, *, fitted: bool = True) -> Specification:
-    """The specification in a TOML file, whose expressions compile with `known` if that is given. Where `fitted`, its
-    quantiles must have bins.
+def load_model(path: str | Path, elsewhere: Sequence[FieldSpec] | None = None, *, fitted: bool = True) -> Specification:
+    """The specification in a TOML file. Its names are resolved where `elsewhere` is given: the derived fields that the
+    rules bring, beside its own. Where `fitted`, its quantiles must have bins.
 
     Raises ModelError, which tells the file and, where there is one, the place in it.
     """
@@ -33,15 +36,23 @@ def load_model(path: str | Path, known: Namespace | None = None, *, fitted: bool
         raise ModelError(f"{path}: not a text file: a model is TOML in UTF-8") from error
     try:
         specification = parse_model(text, fitted=fitted)
-        if known:
-            _require_known(specification, known)
+        if elsewhere is not None:
+            _require_known(specification, elsewhere)
     except ModelError as error:
         problem = _problem(text, error)
         raise ModelError(problem.shown(str(path), text) if problem else f"{path}: {error}") from error
     return specification
 
 
-def _require_known(specification: Specification, known: Namespace) -> None:
+def _require_known(specification: Specification, elsewhere: Sequence[FieldSpec]) -> None:
+    try:
+        fields = Fields([*elsewhere, *specification.fields])
+        check_passes(fields)
+    except FieldError as error:
+        number = next((n for n, field in enumerate(specification.fields) if field.name == error.name), None)
+        path = () if number is None else ("field", number, error.part)
+        raise ModelError(str(error).partition("\n")[0], path) from error
+    known = known_in(fields)
     for feature in seen_by_any(specification).features:
         for source in feature.expressions():
             try:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from operators.expressions import ExpressionError, parse
+from operators.features.fields import FieldError, FieldSpec, check_field
 from operators.wording import Path, refusal
 
 Transform = Literal[
@@ -165,10 +166,12 @@ class Challenger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model. `prior` is the expected share of fraud: a model that has learned nothing yet says that."""
+    """One model. `prior` is the expected share of fraud: a model that has learned nothing yet says that. `fields` are
+    the derived fields that stand with it; what is in them is seen where they meet the rules'."""
 
     name: ModelName
     features: tuple[FeatureSpec, ...] = msgspec.field(name="feature")
+    fields: tuple[FieldSpec, ...] = msgspec.field(name="field", default=())
     prior: Share = 0.005
     learning: Learning = Learning()
     publish: Publishing = Publishing()
@@ -217,6 +220,15 @@ def parse_model(source: bytes | str, *, fitted: bool = True) -> Specification:
 def _check_specification(specification: Specification, fitted: bool) -> None:
     if not specification.features:
         raise ModelError("no [[feature]]: a model needs at least one")
+    names: list[str] = []
+    for number, field in enumerate(specification.fields):
+        try:
+            check_field(field)
+        except FieldError as error:
+            raise ModelError(str(error).partition("\n")[0], ("field", number, error.part)) from error
+        if field.name in names:
+            raise ModelError(f"more than one field has the name {field.name!r}", ("field", number, "name"))
+        names.append(field.name)
     known: dict[str, FeatureSpec] = {}
     for feature in specification.features:
         if feature.name in known:

@@ -174,6 +174,8 @@ def rule_of_message(key: str, value: bytes | None) -> Rule | None:
     message = _object(value)
     if message.get("id", key) != key:
         raise Refused(f"the message's key is {shown(key)}, the rule's id {shown(message['id'])}: wanted the same")
+    if "field" in message:
+        raise Refused("`field`: a message can't define derived fields: they stand in the files of rules and model")
     rule = rule_of({**message, "id": key}, f"rule {shown(key)}")
     check_rule(rule)
     return msgspec.structs.replace(rule, examples=())

@@ -5,8 +5,9 @@ from datetime import date, time
 from typing import Any, NamedTuple
 
 from operators.expressions import parse
-from operators.features.plan import Plan
-from operators.features.windows import Windows
+from operators.features.chain import Chain
+from operators.features.fields import Fields
+from operators.features.plan import NO_FIELDS, Plan
 from operators.rules.changes import FOREVER
 from operators.rules.rule_set import Evidence, Example, Rule, RuleSet
 from operators.times import parse_time
@@ -25,12 +26,12 @@ class Failure(NamedTuple):
     message: str
 
 
-def run_examples(rule: Rule, allowed_lateness: int, limits: Limits) -> list[Failure]:
-    """What the rule does otherwise than its examples say. The rule must compile.
+def run_examples(rule: Rule, allowed_lateness: int, limits: Limits, fields: Fields = NO_FIELDS) -> list[Failure]:
+    """What the rule does otherwise than its examples say. The rule must compile with these derived fields.
 
     A message without a time comes a second after the one before it, the first at 2026-01-01T12:00:00Z.
     """
-    plan = Plan.of(rule.names, allowed_lateness=allowed_lateness)
+    plan = Plan.of(rule.names, allowed_lateness=allowed_lateness, fields=fields)
     failures = []
     for number, example in enumerate(rule.examples, 1):
         told = _failure(rule, example, plan, limits)
@@ -49,9 +50,7 @@ def _failure(rule: Rule, example: Example, plan: Plan, limits: Limits) -> str:
         return f"a transaction that the flow would not take: {error}"
     lists = {name: dict.fromkeys(values, FOREVER) for name, values in example.lists.items()}
     rules = RuleSet([rule]).compile(plan.name, lists)
-    rows: list[tuple[Any, ...]] = [()] * len(transactions)
-    for entity in plan.entities:
-        rows = [row + own for row, own in zip(rows, Windows(entity).update(transactions), strict=True)]
+    rows = Chain(plan).update(transactions)
     fired = bool(rules.evaluate(transactions[-1:], rows[-1:]))
     if fired == example.fires:
         return ""

@@ -13,8 +13,8 @@ from itertools import pairwise, product
 from typing import Final, NamedTuple
 
 from operators.expressions import Expression, Namespace, parse
+from operators.features.meaning import STATELESS
 from operators.features.names import parse_feature
-from operators.features.plan import STATELESS
 from operators.rules.checking import known_name
 from operators.rules.rule_set import SEVERITIES, Rule
 from operators.rules.unused import unused_part

@@ -11,6 +11,7 @@ import msgspec
 
 from operators.durations import parse_duration
 from operators.expressions import GLOBALS, ExpressionError, Namespace, UnknownName, compile_condition, parse
+from operators.features.fields import FieldError, FieldSpec, field_of
 from operators.showing import shown
 from operators.transactions.records import Transaction
 from operators.wording import refusal
@@ -82,15 +83,19 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class RuleSet:
-    """A checked set of rules. `names` are the features to keep for it; `compile` makes it run."""
+    """A checked set of rules. `names` are the features to keep for it; `compile` makes it run.
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    `fields` are the derived fields that stand with the rules; what is in them is seen where they meet the model's.
+    """
+
+    def __init__(self, rules: Sequence[Rule], fields: Sequence[FieldSpec] = ()) -> None:
         for rule in rules:
             check_rule(rule)
         doubled = sorted({rule.id for rule in rules if sum(rule.id == other.id for other in rules) > 1})
         if doubled:
             raise RuleError(f"more than one rule has the id {doubled[0]!r}")
         self.rules = tuple(rules)
+        self.fields = tuple(fields)
         self.names = tuple(dict.fromkeys(name for rule in rules for name in rule.names))
 
     def compile(self, namespace: Namespace, lists: Lists | None = None) -> "CompiledRules":
@@ -186,18 +191,33 @@ def _shown(value: Any) -> str:
 
 
 def parse_rules(text: str) -> RuleSet:
-    """The rules of a TOML text of `[[rule]]` tables; raises RuleError."""
+    """The rules of a TOML text of `[[rule]]` and `[[field]]` tables; raises RuleError."""
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # what is not TOML, a number of thousands of digits, endless nesting
         raise RuleError(f"not TOML: {error}") from error
-    unknown = sorted(set(document) - {"rule"})
+    unknown = sorted(set(document) - {"rule", "field"})
     if unknown:
-        raise RuleError(f"unknown table {unknown[0]!r}: wanted [[rule]]")
-    tables = document.get("rule", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise RuleError("`rule` is no list of tables: wanted [[rule]], one for each rule")
-    return RuleSet([_rule(table, number) for number, table in enumerate(tables, 1)])
+        raise RuleError(f"unknown table {unknown[0]!r}: wanted [[rule]] or [[field]]")
+    tables, fields = document.get("rule", []), document.get("field", [])
+    for name, found in (("rule", tables), ("field", fields)):
+        if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+            raise RuleError(f"`{name}` is no list of tables: wanted [[{name}]], one for each {name}")
+    return RuleSet([_rule(table, number) for number, table in enumerate(tables, 1)], fields_of(fields))
+
+
+def fields_of(tables: Sequence[Mapping[str, Any]]) -> list[FieldSpec]:
+    """The derived fields of `[[field]]` tables, each of another name. Raises RuleError."""
+    fields: list[FieldSpec] = []
+    for number, table in enumerate(tables, 1):
+        try:
+            field = field_of(table, number)
+        except FieldError as error:
+            raise RuleError(str(error), error.part) from error
+        if field.name in {other.name for other in fields}:
+            raise RuleError(f"more than one field has the name {field.name!r}", "name")
+        fields.append(field)
+    return fields
 
 
 def _rule(table: Mapping[str, Any], number: int) -> Rule:
