@@ -33,7 +33,11 @@ WITHOUT_SUBJECT: dict[str, Any] = {"subject.name.strategy": lambda *_: None}
 
 
 class RegistryUnavailable(RuntimeError):
-    """The registry did not answer until the deadline, or refuses this user."""
+    """The registry did not answer until the deadline."""
+
+
+class RegistryRefused(RegistryUnavailable):
+    """The registry refuses this user: asking again does not help."""
 
 
 class Unframed(ValueError):
@@ -153,7 +157,7 @@ class FramedReader:
                     return None
                 problem = f"{error.http_status_code} {error.error_message}"
                 if error.http_status_code in (401, 403):
-                    raise RegistryUnavailable(
+                    raise RegistryRefused(
                         f"{self._registry} refuses the user, {problem}: check FRAUD_SCHEMA_REGISTRY_USER and "
                         "FRAUD_SCHEMA_REGISTRY_PASSWORD"
                     ) from error
@@ -184,9 +188,11 @@ class FramedReader:
 
 
 def _plain(value: Any) -> Any:
-    """Avro's decimals as numbers; times, dates and UUIDs orjson writes itself."""
+    """Avro's decimals as numbers, its bytes in hexadecimal; times, dates and UUIDs orjson writes itself."""
     if isinstance(value, Decimal):
         return float(value)
+    if isinstance(value, bytes):
+        return value.hex()
     raise TypeError(f"a value of type {type(value).__name__}, which no field of a transaction has")
 
 

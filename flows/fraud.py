@@ -20,7 +20,7 @@ from connectors.recovery import RecoveryRefused, backup_of, check, lock, process
 from connectors.recovery_rows import forget_uncommitted
 from connectors.redo.named import verify
 from connectors.redo.store import RedoStore
-from connectors.schema_registry import RegistryUnavailable
+from connectors.schema_registry import RegistryRefused, RegistryUnavailable
 from flows import collector, encoding, steps
 from flows.ends import Sinks, Sources, kafka_ends, kafka_first_models, kafka_start
 from flows.exchange import Routing
@@ -184,7 +184,16 @@ def ready(settings: Settings, recovery: Path | None) -> str:
     )
 
 
-REFUSALS = (SettingsError, RuleError, ModelError, FieldError, KafkaRefused, TopicProblem, RecoveryRefused)
+REFUSALS = (
+    SettingsError,
+    RuleError,
+    ModelError,
+    FieldError,
+    KafkaRefused,
+    TopicProblem,
+    RecoveryRefused,
+    RegistryRefused,
+)
 
 SOURCES = tuple(f"fraud.{step}" for step in ("transactions_in", "labels_in", "rules_in", "models_in"))
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from flows.skipping import REASON as SKIPPED
 from operators.measurements import MEASUREMENTS
 from operators.model.control import Action, Control
 from operators.model.control import read_models as read
@@ -179,7 +180,7 @@ def test_the_schemas_name_what_the_code_has() -> None:
     assert set(schema("model-command")["properties"]["action"]["enum"]) == set(Action.__args__)  # type: ignore[attr-defined]
     assert set(schema("alert")["properties"]["transaction"]["properties"]) == set(Transaction.__struct_fields__)
     assert set(schema("model-event")["oneOf"][1]["properties"]) == set(ModelEvent.__struct_fields__)
-    assert schema("dead-letter")["properties"]["reason"]["enum"] == [*REASONS, *FRAME_REASONS]
+    assert schema("dead-letter")["properties"]["reason"]["enum"] == [*REASONS, *FRAME_REASONS, SKIPPED]
     kinds = {int: "integer", float: "number", str: "string", bool: "boolean"}
     described = {
         variant["properties"]["measurement"]["const"]: variant["properties"]

@@ -8,9 +8,9 @@ from tests.fuzz.targets import TARGETS, Entry
 
 def targets() -> Mapping[str, Entry]:
     """All targets by name."""
-    from tests.fuzz import files, messages, snapshots
+    from tests.fuzz import files, framed, messages, snapshots
 
-    modules = files, messages, snapshots  # each registers its own
+    modules = files, framed, messages, snapshots  # each registers its own
     assert {entry.run.__module__ for entry in TARGETS.values()} == {module.__name__ for module in modules}
     return TARGETS
 
