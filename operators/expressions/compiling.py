@@ -1,7 +1,8 @@
 """Turn a checked expression into Python source, typed, with a stated meaning for missing values.
 
 A missing value makes arithmetic missing and a comparison false; `not` of such a comparison is true. A division by zero,
-the logarithm of what is not positive and the square root of what is negative are missing. `missing(x)` asks.
+the logarithm of what is not positive and the square root of what is negative are missing. `missing(x)` asks. Products
+and rounded numbers are floats: what is too large is infinite, and nothing that is evaluated raises.
 
 `x in list("name")` looks a text up with `_list0`, the `get` of the first of the lists: until when (event time) each of
 its entries counts.
@@ -32,7 +33,7 @@ def _sub(a: Number, b: Number) -> Number:
 
 
 def _mul(a: Number, b: Number) -> Number:
-    return None if a is None or b is None else a * b
+    return None if a is None or b is None else 1.0 * a * b
 
 
 def _div(a: Number, b: Number) -> Number:
@@ -156,7 +157,9 @@ class _Compiler:
     def arithmetic(self, op: str, left: Name, right: Name) -> Name:
         divides_safely = op not in "/%" or (_is_number(right.code) and float(right.code) != 0)
         if divides_safely and not left.nullable and not right.nullable:
-            return Name(f"({left.code} {op} {right.code})", "number", False)
+            # A product is never a whole number without bounds, which no sum with a float could hold.
+            floating = "1.0 * " if op == "*" else ""
+            return Name(f"({floating}{left.code} {op} {right.code})", "number", False)
         return Name(f"{ARITHMETIC[op].__name__}({left.code}, {right.code})", "number", True)
 
     def comparison(self, left_node: ast.expr, operator: ast.cmpop, right_node: ast.expr) -> str:
