@@ -1,4 +1,4 @@
-"""Models frozen, rolled back and switched off under load, in two processes, watched from outside."""
+"""Models frozen, rolled back, promoted, switched off and failing under load, in two processes, watched from outside."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from confluent_kafka import Producer
 
 from tests.integration.flow import ROOT, Pipeline, pipeline
@@ -27,11 +28,17 @@ most_frauds = 0.5
 first = 50
 examples = 100
 seconds = 1
+[safety]
+after = 300
+window = 1_000
 [[feature]]
 name = "amount"
 value = "amount"
 transform = "bins"
 bins = [50, 100, 200, 400]
+[[challenger]]
+name = "n"
+learning = { rate = 0.2 }
 """
 RULES = '[[rule]]\nid = "huge"\nwhen = "amount > 900"\n'
 SETTLE_S = 1.5
@@ -39,21 +46,24 @@ SETTLE_S = 1.5
 
 
 class Load(threading.Thread):
-    """Card transactions, a tenth of them frauds with large amounts, each with its label in it, without a pause."""
+    """Card transactions, a tenth of them frauds with large amounts (until they `hide`), each with its label in it,
+    without a pause."""
 
     def __init__(self, flow: Pipeline) -> None:
         super().__init__(daemon=True)
         self.flow = flow
         self.sent: dict[str, tuple[float, float]] = {}  # amount, and when it was sent
         self.over = threading.Event()
+        self.hide = threading.Event()
 
     def run(self) -> None:
         chance = random.Random(3)
         producer = Producer({"bootstrap.servers": self.flow.kafka.bootstrap, "linger.ms": 1})
         while not self.over.is_set():
-            for _ in range(10):
+            for _ in range(5):
                 fraud = chance.random() < 0.1
-                amount = chance.uniform(450, 1000) if fraud else chance.uniform(1, 350)
+                large = fraud and not self.hide.is_set()
+                amount = chance.uniform(450, 1000) if large else chance.uniform(1, 350)
                 number = len(self.sent)
                 seconds, user = 1_733_000_000 + number, f"c{number % 40}"
                 message = {"transaction_id": f"t{number}", "customer_id": user, "amount": amount, "timestamp": seconds}
@@ -63,6 +73,10 @@ class Load(threading.Thread):
             producer.poll(0)
             time.sleep(0.02)
         assert producer.flush(30) == 0
+
+    def finish(self) -> None:
+        self.over.set()
+        self.join(40)
 
     def between(self, first: float, last: float) -> dict[str, float]:
         """The amounts of what was sent in that time."""
@@ -86,21 +100,21 @@ def command(flow: Pipeline, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def wait_until(flow: Pipeline, holds: Callable[[], Any], seconds: float = 40) -> Any:
+def wait_until(flow: Pipeline, holds: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, flow.output()
-        time.sleep(0.2)
+        time.sleep(0.5)
     return found
+
+
+def events(flow: Pipeline) -> list[dict[str, Any]]:
+    return flow.records("MODEL_EVENT_TOPIC")
 
 
 def event(flow: Pipeline, name: str) -> dict[str, Any]:
     """The last event of that name; waits for it."""
-
-    def found() -> list[dict[str, Any]]:
-        return [event for event in flow.records("MODEL_EVENT_TOPIC") if event["event"] == name]
-
-    last: dict[str, Any] = wait_until(flow, found)[-1]
+    last: dict[str, Any] = wait_until(flow, lambda: [one for one in events(flow) if one["event"] == name])[-1]
     return last
 
 
@@ -124,6 +138,24 @@ def versions(alerts: list[dict[str, Any]]) -> set[int]:
     return {alert["model"]["version"] for alert in alerts}
 
 
+def fails(flow: Pipeline, load: Load) -> None:
+    """Frauds look like everything else from one moment on: drift is told, and what fails is put aside by itself."""
+    load.hide.set()
+
+    def drifted() -> list[dict[str, Any]]:
+        return [one for one in events(flow) if (one["event"], one["model"]) == ("drift", "m")]
+
+    def acted() -> list[dict[str, Any]]:
+        return [one for one in events(flow) if one["by"] == "fraudflow" and one["event"] != "better"]
+
+    message = wait_until(flow, drifted)[-1]["message"]
+    assert "lower" in message or "rose" in message
+    first = wait_until(flow, acted)[0]
+    assert first["event"] in {"rolled_back", "rules_only"}
+    assert "times that of always saying their share" in first["reason"]
+
+
+@pytest.mark.timeout(300)
 def test_commands_hold_in_every_shard_and_over_restarts(real_kafka: Kafka, tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_text(MODEL)
     (tmp_path / "rules.toml").write_text(RULES)
@@ -132,16 +164,16 @@ def test_commands_hold_in_every_shard_and_over_restarts(real_kafka: Kafka, tmp_p
         started = flow.start(processes=2, recover=True)
         load = Load(flow)
         load.start()
-        wait_until(flow, lambda: len(flow.models()) >= 12)
+        wait_until(flow, lambda: len(flow.models(b"m")) >= 12)
         assert max(versions(judged_meanwhile(flow, load, 1.0))) >= 3
 
         command(flow, "freeze", "m", "--reason", "labels look wrong", "--by", "ana")
         frozen = event(flow, "frozen")
         assert (frozen["by"], frozen["reason"], frozen["model"]) == ("ana", "labels look wrong", "m")
         assert versions(judged_meanwhile(flow, load, 1.5)) == {frozen["version"]}
-        published = len(flow.models())
-        time.sleep(2)
-        assert len(flow.models()) == published
+        published, others = len(flow.models(b"m")), len(flow.models(b"n"))
+        wait_until(flow, lambda: len(flow.models(b"n")) > others + 2)
+        assert len(flow.models(b"m")) == published
 
         told = json.loads(command(flow, "show", "m", "--json"))
         assert told["frozen"]["reason"] == "labels look wrong"
@@ -151,12 +183,10 @@ def test_commands_hold_in_every_shard_and_over_restarts(real_kafka: Kafka, tmp_p
         command(flow, "rollback", "m", str(target), "--reason", "false alarms since", "--by", "ana")
         assert event(flow, "rolled_back")["version"] == target
         assert versions(judged_meanwhile(flow, load, 1.5)) == {target}
-        assert flow.models()[-1]["version"] == target
+        assert flow.models(b"m")[-1]["version"] == target
 
         # Killed, and begun again without any state: the topic keeps the command.
-        for process in started:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        flow.end()
         flow.recovery = tmp_path / "other"
         started = flow.start(processes=2, recover=True)
         assert versions(judged_meanwhile(flow, load, 1.5)) == {target}
@@ -167,15 +197,19 @@ def test_commands_hold_in_every_shard_and_over_restarts(real_kafka: Kafka, tmp_p
         assert {(alert["model"], alert["risk_score"], len(alert["rules"])) for alert in alerts} == {(None, None, 1)}
         assert "rules alone decide" in command(flow, "list")
 
+        command(flow, "promote", "n", "--reason", "let us see")
         command(flow, "resume", "--reason", "over")
-        event(flow, "resumed")
-        assert versions(judged_meanwhile(flow, load, 1.0)) == {target}
+        assert event(flow, "resumed")["reason"] == "over"
+        assert {alert["model"]["name"] for alert in judged_meanwhile(flow, load, 1.0)} == {"n"}
+        told = json.loads(command(flow, "list", "--json"))
+        assert {one["model"]: one["role"] for one in told["models"]} == {"m": "challenger", "n": "champion"}
         command(flow, "unfreeze", "m", "--reason", "labels are right again")
+        command(flow, "promote", "m", "--reason", "seen")
         event(flow, "unfrozen")
         assert min(versions(judged_meanwhile(flow, load, 1.5))) > target
 
-        load.over.set()
-        load.join(40)
+        fails(flow, load)
+        load.finish()
         for process in started:
             process.send_signal(signal.SIGTERM)
         assert flow.wait(60) == [0, 0], flow.output()
