@@ -146,6 +146,23 @@ def test_the_state_of_flows_with_one_trainer_still_loads() -> None:
     assert contest.trainers["m"].examples == Trainer(specification(), snapshot).examples == 150
 
 
+def test_a_stored_state_of_a_single_models_contest_still_loads() -> None:
+    """Version 1 before there were challengers; never change the file."""
+    contest = Contest([specification()], (Path(__file__).parent / "data" / "contest_state_1.msgpack").read_bytes())
+    trainer = contest.trainers["m"]
+    assert (trainer.version, trainer.examples, trainer.frauds, trainer.frozen) == (3, 300, 21, True)
+    assert (contest.champion, contest.rules_only) == ("m", True)
+
+
+def test_a_stored_state_of_several_models_still_loads() -> None:
+    """Never change the file."""
+    models = [specification(), specification(name="n")]
+    contest = Contest(models, (Path(__file__).parent / "data" / "contest_state_1_two.msgpack").read_bytes())
+    assert contest.champion == "n"
+    assert {name: trainer.examples for name, trainer in contest.trainers.items()} == {"m": 700, "n": 700}
+    assert contest.comparisons["m"].gains.number == 100
+
+
 def test_a_state_whose_first_model_is_another_is_refused() -> None:
     with pytest.raises(StateError, match=r"the stored models are m, .* begins with 'other'"):
         Contest([specification(name="other")], Contest([specification()]).snapshot())

@@ -40,9 +40,8 @@ bins = [50, 100, 200, 400]
 name = "n"
 learning = { rate = 0.2 }
 """
-RULES = '[[rule]]\nid = "huge"\nwhen = "amount > 900"\n'
-SETTLE_S = 1.5
-"""After so long a command is in force in every shard; tests run beside others."""
+RULES = '[[rule]]\nid = "huge"\nwhen = "amount > 600"\n'
+USERS = 16
 
 
 class Load(threading.Thread):
@@ -52,7 +51,7 @@ class Load(threading.Thread):
     def __init__(self, flow: Pipeline) -> None:
         super().__init__(daemon=True)
         self.flow = flow
-        self.sent: dict[str, tuple[float, float]] = {}  # amount, and when it was sent
+        self.sent: list[float] = []  # the amounts
         self.over = threading.Event()
         self.hide = threading.Event()
 
@@ -65,9 +64,9 @@ class Load(threading.Thread):
                 large = fraud and not self.hide.is_set()
                 amount = chance.uniform(450, 1000) if large else chance.uniform(1, 350)
                 number = len(self.sent)
-                seconds, user = 1_733_000_000 + number, f"c{number % 40}"
+                seconds, user = 1_733_000_000 + number, f"c{number % USERS}"
                 message = {"transaction_id": f"t{number}", "customer_id": user, "amount": amount, "timestamp": seconds}
-                self.sent[f"t{number}"] = (amount, time.time())
+                self.sent.append(amount)
                 value = orjson.dumps({**message, "is_fraud": int(fraud)})
                 producer.produce(self.flow.topics["TRANSACTION_TOPICS"], value, user.encode())
             producer.poll(0)
@@ -77,10 +76,6 @@ class Load(threading.Thread):
     def finish(self) -> None:
         self.over.set()
         self.join(40)
-
-    def between(self, first: float, last: float) -> dict[str, float]:
-        """The amounts of what was sent in that time."""
-        return {name: amount for name, (amount, at) in list(self.sent.items()) if first <= at <= last}
 
 
 def command(flow: Pipeline, *arguments: str, code: int = 0) -> str:
@@ -100,7 +95,7 @@ def command(flow: Pipeline, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def wait_until(flow: Pipeline, holds: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_until(flow: Pipeline, holds: Callable[[], Any], seconds: float = 150) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, flow.output()
@@ -118,24 +113,33 @@ def event(flow: Pipeline, name: str) -> dict[str, Any]:
     return last
 
 
-def judged_meanwhile(flow: Pipeline, load: Load, seconds: float) -> list[dict[str, Any]]:
-    """The alerts on what is sent from when a command has settled on, `seconds` long."""
-    time.sleep(SETTLE_S)
-    first = time.time()
-    time.sleep(seconds)
-    sent = load.between(first, time.time())
-    large = {name for name, amount in sent.items() if amount > 900}
+def reaches(flow: Pipeline, load: Load, holds: Callable[[dict[str, Any]], bool]) -> None:
+    """Something holds for each user's alerts from some moment on, and before it they were judged: however busy the
+    machine is, once it holds for a user it must not cease."""
+    since = len(load.sent)
 
-    def alerts() -> list[dict[str, Any]]:
-        found = [alert for alert in flow.alerts() if alert["transaction_id"] in sent]
-        return found if large <= {alert["transaction_id"] for alert in found} else []
+    def by_user() -> dict[str, list[bool]]:
+        held: dict[str, list[bool]] = {}
+        new = [alert for alert in flow.alerts() if number_of(alert) >= since]
+        for alert in sorted(new, key=number_of):
+            held.setdefault(alert["user_id"], []).append(holds(alert))
+        return held
 
-    found: list[dict[str, Any]] = wait_until(flow, alerts)
-    return found
+    wait_until(flow, lambda: sum(any(held) for held in by_user().values()) == USERS)
+    for user, held in by_user().items():
+        assert all(held[held.index(True) :]), (user, held)
 
 
-def versions(alerts: list[dict[str, Any]]) -> set[int]:
-    return {alert["model"]["version"] for alert in alerts}
+def number_of(alert: dict[str, Any]) -> int:
+    return int(alert["transaction_id"].removeprefix("t"))
+
+
+def version_is(wanted: Callable[[int], bool]) -> Callable[[dict[str, Any]], bool]:
+    def holds(alert: dict[str, Any]) -> bool:
+        model = alert["model"]
+        return model is not None and model["name"] == "m" and wanted(model["version"])
+
+    return holds
 
 
 def fails(flow: Pipeline, load: Load) -> None:
@@ -155,58 +159,56 @@ def fails(flow: Pipeline, load: Load) -> None:
     assert "times that of always saying their share" in first["reason"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_commands_hold_in_every_shard_and_over_restarts(real_kafka: Kafka, tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_text(MODEL)
     (tmp_path / "rules.toml").write_text(RULES)
     files = {"MODEL_FILE": str(tmp_path / "model.toml"), "RULES_FILE": str(tmp_path / "rules.toml")}
     with pipeline(real_kafka, **files, LABEL_DELAY="10s", LABEL_MATURITY="1m") as flow:
-        started = flow.start(processes=2, recover=True)
+        flow.start(processes=2, recover=True)
         load = Load(flow)
         load.start()
         wait_until(flow, lambda: len(flow.models(b"m")) >= 12)
-        assert max(versions(judged_meanwhile(flow, load, 1.0))) >= 3
+        reaches(flow, load, lambda alert: bool(alert["model"]) and alert["model"]["version"] >= 3)
 
         command(flow, "freeze", "m", "--reason", "labels look wrong", "--by", "ana")
         frozen = event(flow, "frozen")
         assert (frozen["by"], frozen["reason"], frozen["model"]) == ("ana", "labels look wrong", "m")
-        assert versions(judged_meanwhile(flow, load, 1.5)) == {frozen["version"]}
+        reaches(flow, load, version_is(lambda version: version == frozen["version"]))
         published, others = len(flow.models(b"m")), len(flow.models(b"n"))
         wait_until(flow, lambda: len(flow.models(b"n")) > others + 2)
         assert len(flow.models(b"m")) == published
 
         told = json.loads(command(flow, "show", "m", "--json"))
         assert told["frozen"]["reason"] == "labels look wrong"
-        kept = [one["version"] for one in told["kept"]]
-        target = kept[-1]
+        target = [one["version"] for one in told["kept"]][-1]
         assert target < frozen["version"]
         command(flow, "rollback", "m", str(target), "--reason", "false alarms since", "--by", "ana")
         assert event(flow, "rolled_back")["version"] == target
-        assert versions(judged_meanwhile(flow, load, 1.5)) == {target}
+        reaches(flow, load, version_is(lambda version: version == target))
         assert flow.models(b"m")[-1]["version"] == target
 
         # Killed, and begun again without any state: the topic keeps the command.
         flow.end()
         flow.recovery = tmp_path / "other"
         started = flow.start(processes=2, recover=True)
-        assert versions(judged_meanwhile(flow, load, 1.5)) == {target}
+        reaches(flow, load, version_is(lambda version: version == target))
 
         command(flow, "rules-only", "--reason", "an attack")
         event(flow, "rules_only")
-        alerts = judged_meanwhile(flow, load, 1.5)
-        assert {(alert["model"], alert["risk_score"], len(alert["rules"])) for alert in alerts} == {(None, None, 1)}
+        reaches(flow, load, lambda alert: alert["model"] is alert["risk_score"] is None and len(alert["rules"]) == 1)
         assert "rules alone decide" in command(flow, "list")
 
         command(flow, "promote", "n", "--reason", "let us see")
         command(flow, "resume", "--reason", "over")
         assert event(flow, "resumed")["reason"] == "over"
-        assert {alert["model"]["name"] for alert in judged_meanwhile(flow, load, 1.0)} == {"n"}
+        reaches(flow, load, lambda alert: bool(alert["model"]) and alert["model"]["name"] == "n")
         told = json.loads(command(flow, "list", "--json"))
         assert {one["model"]: one["role"] for one in told["models"]} == {"m": "challenger", "n": "champion"}
         command(flow, "unfreeze", "m", "--reason", "labels are right again")
         command(flow, "promote", "m", "--reason", "seen")
         event(flow, "unfrozen")
-        assert min(versions(judged_meanwhile(flow, load, 1.5))) > target
+        reaches(flow, load, version_is(lambda version: version > target))
 
         fails(flow, load)
         load.finish()
