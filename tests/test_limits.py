@@ -127,4 +127,4 @@ def test_what_is_too_large_on_every_topic_stops_nothing(mock_kafka: MockKafka) -
         assert [alert["transaction_id"] for alert in flow.alerts()] == ["fine"]
         assert len(flow.read("DLQ_TOPIC")) == 4
         told = [event["event"] for event in flow.records("MODEL_EVENT_TOPIC")]
-        assert sorted(told) == ["list_refused"] * 2 + ["rule_refused"] * 2
+        assert sorted(told) == ["list_refused"] * 2 + ["refused"] * 2 + ["rule_refused"] * 2
