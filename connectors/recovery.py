@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 from bytewax.recovery import init_db_dir
 
@@ -24,13 +24,34 @@ class RecoveryRefused(RuntimeError):
     """This run may not use the recovery directory; the message says why and what to do."""
 
 
-def recovery_of(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Path | None, int]:
-    """The recovery directory, None without one, and the number of this process: as `bytewax.run` reads them."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-r", "--recovery-directory", default=environment.get("BYTEWAX_RECOVERY_DIRECTORY"))
-    parser.add_argument("-i", "--process-id", type=int, default=environment.get("BYTEWAX_PROCESS_ID", "0"))
-    known, _ = parser.parse_known_args(list(arguments))
-    return (Path(known.recovery_directory) if known.recovery_directory else None), known.process_id
+class Run(NamedTuple):
+    """This process as part of a run: its recovery directory (None without one), its number, how many processes there
+    are, and for how many seconds the engine keeps what is superseded."""
+
+    directory: Path | None = None
+    process: int = 0
+    processes: int = 1
+    backup: float = 0.0
+
+    @classmethod
+    def of(cls, arguments: Sequence[str], environment: Mapping[str, str]) -> "Run":
+        """As `bytewax.run` reads its arguments and environment."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+
+        def add(short: str, name: str, variable: str, **options: Any) -> None:
+            parser.add_argument(short, f"--{name}", default=environment.get(f"BYTEWAX_{variable}"), **options)
+
+        add("-r", "recovery-directory", "RECOVERY_DIRECTORY", type=Path)
+        add("-i", "process-id", "PROCESS_ID", type=int)
+        add("-a", "addresses", "ADDRESSES")
+        add("-b", "backup-interval", "RECOVERY_BACKUP_INTERVAL", type=float)
+        known, _ = parser.parse_known_args(list(arguments))
+        processes = 1
+        if known.addresses:
+            processes = len(known.addresses.split(";"))
+        elif hosts := environment.get("BYTEWAX_HOSTFILE_PATH"):
+            processes = sum(bool(line.strip()) for line in Path(hosts).read_text().splitlines())
+        return cls(known.recovery_directory, known.process_id or 0, processes, known.backup_interval or 0.0)
 
 
 PARTITIONS = 4
@@ -46,26 +67,6 @@ def make(directory: Path) -> None:
         init_db_dir(Path(unfinished), PARTITIONS)  # type: ignore[no-untyped-call]
         for path in sorted(Path(unfinished).iterdir()):
             path.rename(directory / path.name)
-
-
-def processes_of(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """How many processes the run has: as `bytewax.run` reads it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-a", "--addresses", default=environment.get("BYTEWAX_ADDRESSES"))
-    known, _ = parser.parse_known_args(list(arguments))
-    if known.addresses:
-        return len(known.addresses.split(";"))
-    hosts = environment.get("BYTEWAX_HOSTFILE_PATH")
-    return sum(bool(line.strip()) for line in Path(hosts).read_text().splitlines()) if hosts else 1
-
-
-def backup_of(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
-    """For how many seconds the engine keeps what is superseded: as `bytewax.run` reads it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    default = environment.get("BYTEWAX_RECOVERY_BACKUP_INTERVAL", "0")
-    parser.add_argument("-b", "--backup-interval", type=float, default=default)
-    known, _ = parser.parse_known_args(list(arguments))
-    return float(known.backup_interval)
 
 
 def lock(directory: Path, process: int, processes: int = 1) -> None:

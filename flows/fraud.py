@@ -4,43 +4,29 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 
-from connectors.clock import ClockWatch
 from connectors.drain import Drain
-from connectors.kafka import KafkaRefused, KafkaUnavailable, TopicProblem
-from connectors.kafka_partitions import PartitionWatch
-from connectors.kafka_source import part_names
-from connectors.recovery import RecoveryRefused, backup_of, check, lock, processes_of, recovery_of, stored_keys
-from connectors.recovery_rows import forget_uncommitted
-from connectors.redo.named import verify
-from connectors.redo.store import RedoStore
-from connectors.schema_registry import RegistryRefused, RegistryUnavailable
-from flows import collector, encoding, steps
+from connectors.recovery import Run
+from flows import collector, encoding, starting, steps
 from flows.ends import Sinks, Sources, kafka_ends, kafka_first_models, kafka_start
-from flows.exchange import Routing
 from flows.failures import map_value
 from flows.framing import check_registry
-from flows.keeping import Incremental, Keeping, Nothing, Whole
+from flows.keeping import Keeping, Whole
 from flows.parts import Parts
-from flows.settings import Settings, SettingsError
+from flows.settings import Settings
 from flows.skipping import leaving_out
 from operators.decisions.decide import NOTHING
-from operators.features.fields import FieldError
-from operators.features.names import ENTITIES
-from operators.features.passes import MOST_PASSES
 from operators.model.contest import NO_MODELS
 from operators.model.control import Control
 from operators.model.events import ModelEvent
 from operators.model.first import FirstModel
 from operators.model.scoring import Weights
-from operators.model.specification import ModelError
-from operators.rules import RuleError, Start
+from operators.rules import Start
 
 log = logging.getLogger(__name__)
 WHOLE = Whole()
@@ -134,94 +120,18 @@ def get_flow() -> Dataflow:
     directory is another run's or does not fit; with 75 where no broker answers, which may pass.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    arguments = sys.argv[1:]
-    recovery, process = recovery_of(arguments, os.environ)
-    processes = processes_of(arguments, os.environ)
-    try:
+    run = Run.of(sys.argv[1:], os.environ)
+    with starting.refusals_told():
         settings = Settings.load()
-        if recovery is not None:
-            lock(recovery, process, processes)
+        state = starting.State(run)
         check_registry(settings)
         drain = Drain()
-        stored = stored_keys(recovery) if recovery is not None else {}
-        known = {part for step in SOURCES for part in stored.get(step, ())}
-        sources, sinks = kafka_ends(settings, drain, recovery, known)
-        store = None if recovery is None else RedoStore(recovery, process, processes, backup_of(arguments, os.environ))
-        keeping = Nothing() if store is None else Incremental(store)
-        flow = build(settings, sources, sinks, kafka_start(settings), kafka_first_models(settings), keeping)
-        if store is not None:
-            check(store.recovery, step_ids(flow), expected_keys(settings))
-            verify(store.recovery)
-            if process == 0:
-                forget_uncommitted(store.recovery)
-            store.sweep()
-    except REFUSALS as error:
-        print(f"fraudflow cannot start: {error}", file=sys.stderr)
-        raise SystemExit(REFUSED) from None
-    except (KafkaUnavailable, RegistryUnavailable) as error:
-        print(f"fraudflow cannot start yet: {error}", file=sys.stderr)
-        raise SystemExit(UNAVAILABLE) from None
+        sources, sinks = kafka_ends(settings, drain, run.directory, state.parts_read)
+        first = kafka_first_models(settings)
+        flow = build(settings, sources, sinks, kafka_start(settings), first, state.keeping)
+        state.check(flow, settings)
     drain.install()
     collector.settle()
-    ClockWatch().start()
-    if process == 0 and not settings.stop_at_end:
-        PartitionWatch(settings.kafka_config(), (*settings.transaction_topics, settings.label_topic)).start()
-    log.info("%s", ready(settings, recovery))
+    starting.watch(settings, run)
+    log.info("%s", starting.ready(settings, run.directory))
     return flow
-
-
-def ready(settings: Settings, recovery: Path | None) -> str:
-    """What is running, on what, from where: one line."""
-    topics = ", ".join(settings.transaction_topics)
-    influx = f"InfluxDB at {settings.influx_url}" if settings.influx_url else "no InfluxDB"
-    state = f"state in {recovery}" if recovery else "no recovery directory: a restart begins anew"
-    model = settings.model_file or "no model"
-    if settings.schema_registry_url:
-        topics += f" ({', '.join(settings.framed_topics)} by the schemas of {settings.schema_registry_url})"
-    return (
-        f"reading {topics} from Kafka at {settings.kafka_bootstrap_servers}; {settings.rules_file}, {model}; "
-        f"alerts to {settings.alert_topic}; {influx}; {state}"
-    )
-
-
-REFUSALS = (
-    SettingsError,
-    RuleError,
-    ModelError,
-    FieldError,
-    KafkaRefused,
-    TopicProblem,
-    RecoveryRefused,
-    RegistryRefused,
-)
-
-SOURCES = tuple(f"fraud.{step}" for step in ("transactions_in", "labels_in", "rules_in", "models_in"))
-
-REFUSED, UNAVAILABLE = 2, 75
-"""Exit codes: a restart can't help; a restart may (EX_TEMPFAIL of sysexits.h)."""
-
-PASSES = tuple(f"_{number}" for number in range(2, MOST_PASSES + 1))
-"""How the windows of an entity are told apart that is gone through again for the sake of derived fields."""
-LEFT_OUT = ("label_join", "train", "models_in", "models_out", "alerts_influx", "stats_influx")
-"""Steps with state that settings can leave out; so can rules and the model with the windows of an entity."""
-
-
-def step_ids(flow: Dataflow) -> set[str]:
-    """The ids of all steps that may have left state in a recovery directory."""
-    present = {step.step_id for step in flow.substeps}
-    entities = {f"{flow.flow_id}.{entity}{again}_windows" for entity in ENTITIES for again in ("", *PASSES)}
-    return present | entities | {f"{flow.flow_id}.{step}" for step in LEFT_OUT}
-
-
-def expected_keys(settings: Settings) -> dict[str, list[str]]:
-    """The keys that the state of some steps can have, behind each the setting that makes them."""
-    routing = Routing(settings.key_groups, settings.shards)
-    config = settings.kafka_config()
-    return {
-        "fraud.user_windows:FRAUD_KEY_GROUPS": routing.groups,
-        "fraud.decide:FRAUD_SHARDS": routing.shards,
-        "fraud.transactions_in:FRAUD_TRANSACTION_TOPICS": part_names(config, settings.transaction_topics),
-        "fraud.labels_in:FRAUD_LABEL_TOPIC": part_names(config, [settings.label_topic]),
-        "fraud.rules_in:FRAUD_RULE_TOPIC": part_names(config, [settings.rule_topic, settings.list_topic]),
-        "fraud.models_in:FRAUD_MODEL_TOPIC": part_names(config, [settings.model_topic]),
-    }

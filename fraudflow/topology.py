@@ -14,8 +14,8 @@ def topology(
     Example: `python -m fraudflow topology --all`
     """
     from flows.drawing import drawing
-    from flows.fraud import REFUSALS
     from flows.settings import Settings
+    from flows.starting import REFUSALS
 
     try:
         sys.stdout.write(drawing(Settings.load(), every_step=every_step))

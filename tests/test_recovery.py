@@ -11,7 +11,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from connectors.recovery import RecoveryRefused, check, lock, make, recovery_of, stored_keys
+from connectors.recovery import RecoveryRefused, Run, check, lock, make, stored_keys
 
 
 @pytest.fixture
@@ -31,14 +31,15 @@ def run(directory: Path, step: str = "count") -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "expected"),
     [
-        (["flows.fraud:get_flow"], {}, (None, 0)),
-        (["flows.fraud:get_flow", "-r", "state", "-s", "10", "-b", "0"], {}, (Path("state"), 0)),
-        (["x", "--recovery-directory", "state", "-i", "1", "-a", "h:1;h:2"], {}, (Path("state"), 1)),
-        (["x", "-w", "2"], {"BYTEWAX_RECOVERY_DIRECTORY": "state", "BYTEWAX_PROCESS_ID": "2"}, (Path("state"), 2)),
+        (["flows.fraud:get_flow"], {}, Run()),
+        (["flows.fraud:get_flow", "-r", "state", "-s", "10", "-b", "60"], {}, Run(Path("state"), backup=60)),
+        (["x", "--recovery-directory", "state", "-i", "1", "-a", "h:1;h:2"], {}, Run(Path("state"), 1, 2)),
+        (["x", "-w", "2"], {"BYTEWAX_RECOVERY_DIRECTORY": "state", "BYTEWAX_PROCESS_ID": "2"}, Run(Path("state"), 2)),
+        (["x"], {"BYTEWAX_ADDRESSES": "h:1;h:2;h:3", "BYTEWAX_RECOVERY_BACKUP_INTERVAL": "5"}, Run(None, 0, 3, 5)),
     ],
 )
 def test_it_is_found_as_the_engine_finds_it(arguments, environment, expected):
-    assert recovery_of(arguments, environment) == expected
+    assert Run.of(arguments, environment) == expected
 
 
 def test_a_second_owner_is_refused_with_the_pid_of_the_first(directory: Path):
