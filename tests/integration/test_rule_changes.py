@@ -119,9 +119,10 @@ def check_evidence(alerts: list[dict[str, Any]]) -> None:
             assert list(hit["evidence"]) == list(rule.names)
             assert hit["severity"] == rule.severity
             known = {name: Name(name, known_name(name).kind, True) for name in rule.names}
-            condition = compile_condition(parse(rule.when), known.__getitem__, lists=True)
-            lists: Any = AnyList(alert["user_id"] if "not in list" not in rule.when else "")
-            scope = {**GLOBALS, "_lists": dict.fromkeys(parse(rule.when).lists, lists), "t": Now}
+            asked: list[str] = []
+            condition = compile_condition(parse(rule.when), known.__getitem__, lists=asked)
+            held = {} if "not in list" in rule.when else {alert["user_id"]: 2}  # which lists hold what, the phases say
+            scope = {**GLOBALS, **{f"_list{number}": held.get for number in range(len(asked))}, "t": Now}
             assert eval(condition, scope, hit["evidence"]), hit
         decided = [rules[hit["id"], hit["version"]].decision for hit in alert["rules"]]
         assert alert["decision"] == ("block" if "block" in decided else "review")
@@ -129,13 +130,6 @@ def check_evidence(alerts: list[dict[str, Any]]) -> None:
 
 class Now:
     event_time = 1
-
-
-class AnyList(dict[str, int]):
-    """A list that holds one value for ever: which lists were in force, the phases say."""
-
-    def __init__(self, value: str) -> None:
-        super().__init__({value: 2})
 
 
 def after_restart(user: str, amount: float) -> Versions:
