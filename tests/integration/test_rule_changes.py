@@ -34,7 +34,7 @@ severity = "critical"
 decision = "block"
 """
 SETTLE_S = 1.5
-"""After so long a change is in force in every shard; tests run beside others."""
+"""After so long, at least, a change is in force in every shard."""
 
 Versions = dict[str, int]
 """The version of each rule that fires."""
@@ -179,17 +179,17 @@ def fired_versions(alerts: list[dict[str, Any]]) -> dict[str, Versions]:
 
 
 def check_explained(
-    load: Load, actual: dict[str, Versions], phases: list[tuple[float, Callable[[str, float], Versions]]]
+    load: Load, actual: dict[str, Versions], phases: list[tuple[float, float, Callable[[str, float], Versions]]]
 ) -> set[int]:
     """Each transaction has what some phase says that can be in force for it; for a user phases only go forward."""
     reached: dict[str, int] = defaultdict(int)
     used = set()
     for identity, user, amount, sent in load.sent:
-        settled = max((i for i, (began, _) in enumerate(phases) if began + SETTLE_S <= sent), default=0)
+        settled = max((i for i, (began, settle, _) in enumerate(phases) if began + settle <= sent), default=0)
         # What was on its way when a message came may be judged by the new set already.
-        latest = max(i for i, (began, _) in enumerate(phases) if began <= sent + 2 * SETTLE_S)
+        latest = max(i for i, (began, settle, _) in enumerate(phases) if began <= sent + 2 * settle)
         possible = range(max(settled, reached[user]), latest + 1)
-        fitting = [i for i in possible if phases[i][1](user, amount) == actual.get(identity, {})]
+        fitting = [i for i in possible if phases[i][2](user, amount) == actual.get(identity, {})]
         assert fitting, (identity, user, amount, actual.get(identity), list(possible))
         reached[user] = fitting[0]
         used.add(fitting[0])
@@ -203,16 +203,18 @@ def test_every_alert_is_explained_by_a_version_in_force(kafka: Cluster, tmp_path
     with pipeline(kafka, MODEL_FILE="", RULES_FILE=str(rules)) as flow:
         started = flow.start(processes=2, recover=True)
         load = Load(flow, "a")
-        phases = [(0.0, lambda user, amount: versions(user, amount, **V1))]
+        phases = [(0.0, SETTLE_S, lambda user, amount: versions(user, amount, **V1))]
         load.start()
         flow.wait_for("ALERT_TOPIC", 20)
         for number, phase in enumerate(SESSION, 1):
-            phases.append((time.time(), phase.fires))
+            began = time.time()
             publish(flow, phase.topic, phase.key, phase.value)
             flow.wait_for("MODEL_EVENT_TOPIC", number)
-            time.sleep(SETTLE_S + 0.5)
+            settle = max(SETTLE_S, 3 * (time.time() - began))  # a busy machine takes longer for everything
+            phases.append((began, settle, phase.fires))
+            time.sleep(began + settle + 0.5 - time.time())
         load.finish()
-        phases.append((time.time(), after_restart))
+        phases.append((time.time(), max(settle for _, settle, _ in phases), after_restart))
         for process in started:
             process.send_signal(signal.SIGTERM)
         assert flow.wait(30) == [0, 0], flow.output()
