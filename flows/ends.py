@@ -22,6 +22,7 @@ from flows.settings import Settings
 from operators.features.plan import known_in
 from operators.model.first import FirstModel
 from operators.model.scoring import WeightsError
+from operators.model.versions import is_newest
 from operators.rules import Start, start_of
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,8 @@ def kafka_first_models(settings: Settings) -> dict[str, FirstModel]:
     if settings.model_file is None:
         return {}
     held = messages_to_end(settings.kafka_config(), (settings.model_topic,))
-    newest = {message.key(): message.value() for messages, _ in held.values() for message in messages}
+    found = (message for messages, _ in held.values() for message in messages if is_newest(message.key()))
+    newest = {message.key(): message.value() for message in found}
     first: dict[str, FirstModel] = {}
     for key, record in newest.items():
         try:

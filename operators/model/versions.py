@@ -9,6 +9,11 @@ def version_key(name: str, version: int) -> str:
     return f"{name}@{version}"
 
 
+def is_newest(key: bytes | None) -> bool:
+    """Whether a record of the models' topic holds the newest weights of a model: no kept version, no command."""
+    return key is not None and b"@" not in key and b"/" not in key
+
+
 def given_up(version: int, latest: int = LATEST) -> list[int]:
     """The versions that are no longer kept once `version` is there.
 

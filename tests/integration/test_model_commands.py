@@ -188,10 +188,10 @@ def test_commands_hold_in_every_shard_and_over_restarts(real_kafka: Kafka, tmp_p
         reaches(flow, load, version_is(lambda version: version == target))
         assert flow.models(b"m")[-1]["version"] == target
 
-        # Killed, and begun again without any state: the topic keeps the command.
+        # Killed, and begun again without any state, at what comes now: the topic keeps the command.
         flow.end()
         flow.recovery = tmp_path / "other"
-        started = flow.start(processes=2, recover=True)
+        started = flow.start(processes=2, recover=True, START_FROM="latest")
         reaches(flow, load, version_is(lambda version: version == target))
 
         command(flow, "rules-only", "--reason", "an attack")
