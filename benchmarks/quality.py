@@ -27,9 +27,10 @@ from fraudflow.evaluation.judged import Judged
 from fraudflow.evaluation.measures import at_capacity, measure_score
 from fraudflow.evaluation.replay import Replay
 from operators.decisions.decide import Thresholds
+from operators.model.files import load_model
 from operators.model.first import FirstModel
 from operators.model.quality import average_precision
-from operators.model.specification import FeatureSpec, Specification, load_model
+from operators.model.specification import FeatureSpec, Specification
 from operators.rules import RuleSet
 from operators.transactions.formats import Limits
 

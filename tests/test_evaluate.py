@@ -187,9 +187,9 @@ def test_no_label_within_the_history_is_told(tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert f"N{said}" in report
     warming = metrics_of(tmp_path / "out")["warming_up"]
-    assert warming["mean_amount_30d_before"] == "2026-01-31T01:00:00.000Z"
+    assert warming["is_new_country_30d"] == "2026-01-31T01:00:00.000Z"
     assert "count_1m" not in warming  # full after a minute of seven hours
-    assert "mean_amount_30d_before until 2026-01-31T01:00" in report
+    assert "is_new_country_30d until 2026-01-31T01:00" in report
 
 
 @pytest.mark.parametrize("place", ["/proc/x", "README.md", "README.md/x"])

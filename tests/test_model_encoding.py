@@ -131,6 +131,6 @@ def test_the_shipped_model_serves_three_formats_in_one_batch() -> None:
         ),
         1.0,
     )
-    assert {"format = card", "amount in 100..200", "category = grocery", "count_1m < 2"} <= set(xs[1])
+    assert {"format = card", "amount in 100..150", "category = grocery", "count_1m < 2"} <= set(xs[1])
     assert {"format = simple", "amount in 10000..50000", "category = missing"} <= set(xs[2])
     assert not any("balance" in name or "type" in name for x in xs[1:] for name in x)

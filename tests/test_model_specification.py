@@ -19,7 +19,7 @@ def feature(**fields: object) -> str:
 def test_the_shipped_model_loads_and_names_what_it_needs() -> None:
     model = load_model("model.toml")
     assert model.name == "fraud-lr"
-    assert {"amount", "old_balance", "mean_amount_30d_before", "count_1m"} <= set(model.names)
+    assert {"amount", "old_balance", "mean_amount_ever_before", "count_1m"} <= set(model.names)
     assert not any("new_balance" in name or name in ("step", "event_time") for name in model.names)
 
 
