@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from statistics import median
 
-from benchmarks import others, pipeline, windows
+from benchmarks import others, pipeline, snapshots, windows
 from benchmarks.table import Figure, printed, published, written
 from flows import collector
 
@@ -85,7 +85,13 @@ def big_figures() -> list[Figure]:
     """A million users against ten thousand."""
     size, cost = windows.many_users(1_000_000, 64)
     _, small = windows.many_users(10_000, 1)
+    kept = snapshots.compared(1_000_000, 1_000_000)
     return [
+        Figure("1,000,000 users, share of the time for the redo log", kept["share"], "of 1", 0.1),
+        Figure("1,000,000 users, longest pause, 20,000 events/s", kept["pause"], "s", 0.25),
+        Figure("1,000,000 users, the processor's part of it", kept["busy"], "s", 0.25),
+        Figure("1,000,000 users, state on disk against live", kept["size"], "times", 3),
+        Figure("1,000,000 users, restart to the first event", kept["restart"], "s", 10),
         Figure("1,000,000 users, memory", size, "bytes/user", 500),
         Figure("1,000,000 users, windows alone", cost, "us/event"),
         Figure("1,000,000 users against 10,000", cost / small, "times", 1.5),
