@@ -31,6 +31,7 @@ def main() -> int:
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
             rows.append(fault(quick if chosen.quick else usual))
+            print(rows[-1], file=sys.stderr, flush=True)
         except Exception:  # noqa: BLE001  the table tells of the others all the same
             traceback.print_exc()
             failed.append(name)

@@ -20,6 +20,8 @@ REPLICATED = {
 class Node(Kafka):
     """One of several brokers, on ports that the others know."""
 
+    start_timeout = 180.0
+
     def __init__(self, number: int, cluster_id: str, port: int, controller: int, voters: str) -> None:
         listener = f"PLAINTEXT://127.0.0.1:{port}"
         super().__init__(
@@ -50,9 +52,13 @@ class Brokers:
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in ports[:3])
 
     def __enter__(self) -> Self:
-        # Together: none is ready before a second one is.
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(Node.__enter__, self.nodes))
+        try:
+            # Together: none is ready before a second one is.
+            with ThreadPoolExecutor(3) as pool:
+                list(pool.map(Node.__enter__, self.nodes))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
