@@ -205,11 +205,11 @@ def test_every_alert_is_explained_by_a_version_in_force(kafka: Cluster, tmp_path
         load = Load(flow, "a")
         phases = [(0.0, SETTLE_S, lambda user, amount: versions(user, amount, **V1))]
         load.start()
-        flow.wait_for("ALERT_TOPIC", 20)
+        flow.wait_for("ALERT_TOPIC", 20, seconds=90)
         for number, phase in enumerate(SESSION, 1):
             began = time.time()
             publish(flow, phase.topic, phase.key, phase.value)
-            flow.wait_for("MODEL_EVENT_TOPIC", number)
+            flow.wait_for("MODEL_EVENT_TOPIC", number, seconds=60)
             settle = max(SETTLE_S, 3 * (time.time() - began))  # a busy machine takes longer for everything
             phases.append((began, settle, phase.fires))
             time.sleep(began + settle + 0.5 - time.time())
@@ -217,7 +217,7 @@ def test_every_alert_is_explained_by_a_version_in_force(kafka: Cluster, tmp_path
         phases.append((time.time(), max(settle for _, settle, _ in phases), after_restart))
         for process in started:
             process.send_signal(signal.SIGTERM)
-        assert flow.wait(30) == [0, 0], flow.output()
+        assert flow.wait(90) == [0, 0], flow.output()
         flow.run(processes=2, recover=True)  # what the drain left in the topic is judged after the restart
         used = check_explained(load, fired_versions(flow.alerts()), phases)
         assert len(used) >= 9  # phases that change nothing can't be told from the one before
