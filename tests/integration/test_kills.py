@@ -48,7 +48,7 @@ def state_of(flow: Pipeline) -> dict[str, Any]:
 
 
 @pytest.mark.servers
-@pytest.mark.timeout(120 + 60 * KILLS)
+@pytest.mark.timeout(300 + 60 * KILLS)
 def test_state_and_alerts_are_those_of_an_unbroken_run(real_kafka: Kafka, tmp_path: Path):
     sent = messages(KILLS * MESSAGES_A_KILL)
     wanted = expected(sent)
@@ -80,7 +80,8 @@ def broken_run(flow: Pipeline, sent: list[dict[str, Any]], processes: int) -> No
             process.kill()
             process.wait()
     feeder.join()
-    flow.run(recover=True, processes=processes)
+    flow.start(recover=True, processes=processes, STOP_AT_END="true")
+    assert flow.wait(180) == [0] * processes, flow.output()
 
 
 def feed(flow: Pipeline, sent: list[dict[str, Any]]) -> None:
