@@ -18,7 +18,7 @@ from tests.integration.test_flow import some_messages
 from tests.servers.secure_kafka import PASSWORD, SecureKafka
 from tests.servers.tokens import SECRET
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 READ_ONLY = ("TRANSACTION_TOPICS", "LABEL_TOPIC", "RULE_TOPIC", "LIST_TOPIC")
 WRITTEN = ("DLQ_TOPIC", "MODEL_EVENT_TOPIC", "STATS_TOPIC")
@@ -92,7 +92,7 @@ def test_every_command_says_why_it_is_not_let_in(secure: SecureKafka, tmp_path: 
     }
     started = [(abs(code), start(*command, **settings)) for code, command in commands.items()]
     for code, process in started:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=200)
         assert process.returncode == code
         assert "invalid credentials with SASL mechanism SCRAM" in errors.splitlines()[-1]
         assert "Traceback" not in errors
@@ -145,7 +145,7 @@ def test_options_that_the_client_does_not_know_are_named(secure: SecureKafka, tm
         for name, process in [
             (name, start("bytewax.run", "flows.fraud:get_flow", **settings | {name: "/nonexistent"})) for name in wrong
         ]:
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=200)
             assert process.returncode == 2
             assert wrong[name] in errors.splitlines()[-1]
             assert "Traceback" not in errors
