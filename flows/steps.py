@@ -15,6 +15,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from connectors.kafka_source import RawBatch
+from connectors.notify import notifier
 from flows import logic
 from flows.exchange import Completed, Featured, Routing, Transactions, key_text
 from flows.failures import flat_map_batch, stateful_batch
@@ -242,8 +243,19 @@ def _marked(batch: Featured) -> Iterable[tuple[Any, ...]]:
 
 
 def changes(step_id: str, up: Stream[RawBatch], read: Callable[[RawBatch], Changes]) -> Stream[Changes]:
-    """What messages change in rules and lists, checked: once each, in the one worker that reads their partition."""
-    return flat_map_batch(step_id, up, lambda batches: [read(batch) for batch in batches])
+    """What messages change in rules and lists, checked: once each, in the one worker that reads their partition.
+
+    Where a rule needs windows that are not kept, the supervisor is asked for the restart that gives them.
+    """
+
+    def checked(batches: list[RawBatch]) -> list[Changes]:
+        found = [read(batch) for batch in batches]
+        waiting = sorted({rule for one in found for rule in one.waiting})
+        if waiting:
+            notifier().restart(f"rules {', '.join(waiting)} need windows that are not kept")
+        return found
+
+    return flat_map_batch(step_id, up, checked)
 
 
 def control(step_id: str, up: Stream[Changes], shards: Sequence[str]) -> KeyedStream[Changes]:

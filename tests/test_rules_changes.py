@@ -159,7 +159,7 @@ def test_the_record_of_an_event():
 def test_a_rule_that_needs_another_window_is_refused_and_in_force_after_a_restart():
     rule = ("wide", {"when": "count_1h > 9"})
     changes = read(rule)
-    assert changes.rules == []
+    assert (changes.rules, changes.waiting) == ([], ["wide"])
     (event,) = changes.events
     assert event.event == "rule_refused"
     assert "does not keep count_1h. The rule is in force after a restart" in event.message

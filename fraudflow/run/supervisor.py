@@ -111,7 +111,7 @@ class Supervisor:
             log.info("%s: draining", self._signals[0].name)
             run.drain(now + self._limits.drain)
         elif asked and run.drain_until is None:
-            log.info("%s: draining, to read them too", asked)
+            log.info("%s: draining, to start again with them", asked)
             run.restart = True
             run.drain(now + self._limits.drain)
         elif run.drain_until is not None and now > run.drain_until:

@@ -69,7 +69,7 @@ class RuleEvent(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True):
     """What a batch of messages of one partition changes, in order, and what is to be told of it.
 
-    A batch takes effect as a whole.
+    A batch takes effect as a whole. `waiting` are the rules that a restart would put in force.
     """
 
     topic: str
@@ -77,10 +77,15 @@ class Changes(msgspec.Struct, frozen=True):
     rules: list[RuleChange] = []
     lists: list[ListChange] = []
     events: list[RuleEvent] = []
+    waiting: list[str] = []
 
 
 class Refused(ValueError):
     """A message that changes nothing; the text says why."""
+
+
+class NotKept(Refused):
+    """A rule that changes nothing until a restart, which gives it the windows that it needs."""
 
 
 class ChangeReader:
@@ -97,7 +102,7 @@ class ChangeReader:
 
     def read(self, messages: Messages) -> Changes:
         """What the messages change; the events tell what is refused and why, and each rule that is not."""
-        changes = Changes(messages.topic, messages.partition, [], [], [])
+        changes = Changes(messages.topic, messages.partition, [], [], [], [])
         columns = zip(messages.offsets, messages.timestamps, messages.keys, messages.values, strict=True)
         for offset, timestamp, raw_key, value in columns:
             key = (raw_key or b"").decode(errors="replace")
@@ -129,6 +134,8 @@ class ChangeReader:
         except (RuleError, Refused) as error:
             event = RuleEvent("rule_refused", key[:LONGEST_NAME], version, at, _told(error), *place)
             changes.events.append(event)
+            if isinstance(error, NotKept):
+                changes.waiting.append(key)
 
     def _compile(self, rule: Rule) -> None:
         RuleSet([rule]).compile(self.known)
@@ -139,7 +146,7 @@ class ChangeReader:
             except UnknownName:
                 missing.append(name)
         if missing:
-            raise Refused(
+            raise NotKept(
                 f"the running flow does not keep {', '.join(missing)}. The rule is in force after a restart, which "
                 "begins with the rules of this topic; until then the one before it stays in force"
             )

@@ -5,7 +5,9 @@ import signal
 import time
 from pathlib import Path
 
+import orjson
 import pytest
+from confluent_kafka import Producer
 
 from tests.integration.flow import by_rules, pipeline
 from tests.integration.supervised import supervised
@@ -175,3 +177,22 @@ def test_a_topic_that_is_deleted_or_emptied_is_a_clear_refusal(real_kafka: Kafka
         with supervised(flow, "-p", "2") as run:
             assert run.wait() == 2
             assert "It was made anew or cut off" in run.output().rpartition("not started again")[2]
+
+
+@pytest.mark.servers
+def test_a_rule_that_needs_another_window_is_in_force_seconds_later(real_kafka: Kafka):
+    """The flow is drained and started with the windows of the rules that the topic holds."""
+    with pipeline(real_kafka, MODEL_FILE="") as flow, supervised(flow, "-p", "2") as run:
+        run.wait_ready()
+        producer = Producer({"bootstrap.servers": real_kafka.bootstrap})
+        producer.produce(flow.topics["RULE_TOPIC"], orjson.dumps({"when": "count_7h > 2"}), "seven_hours")
+        assert producer.flush(30) == 0
+        run.wait_until(lambda: "rules seven_hours need windows that are not kept: draining" in run.output())
+        run.wait_until(lambda: run.get("/health")[1]["restarts"] == 1)
+        run.wait_ready()
+        flow.send([{**payment(i), "amount": 1, "timestamp": f"2024-12-04T{10 + i}:00:00Z"} for i in range(3)])
+        flow.wait_for("ALERT_TOPIC", 1, 120)
+        assert run.end() == 0
+        assert by_rules(flow.alerts()) == {"t2": {"seven_hours"}}
+        told = [event["event"] for event in flow.records("MODEL_EVENT_TOPIC") if event.get("rule") == "seven_hours"]
+        assert told == ["rule_refused"]
