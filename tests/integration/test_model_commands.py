@@ -215,5 +215,5 @@ def test_commands_hold_in_every_shard_and_over_restarts(real_kafka: Kafka, tmp_p
         for process in started:
             process.send_signal(signal.SIGTERM)
         assert flow.wait(60) == [0, 0], flow.output()
-        assert "no model 'n'" in command(flow, "freeze", "n", "--reason", "x", code=1)
+        assert "no model 'nobody'" in command(flow, "freeze", "nobody", "--reason", "x", code=1)
         assert "is not kept" in command(flow, "rollback", "m", "99999", "--reason", "x", code=1)
