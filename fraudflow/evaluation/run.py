@@ -24,6 +24,7 @@ from fraudflow.first_models import read_first
 from fraudflow.options import option
 from operators.decisions.decide import Thresholds
 from operators.durations import parse_duration
+from operators.files import read_text
 from operators.model.first import FirstModel
 from operators.times import iso, parse_time
 
@@ -122,9 +123,7 @@ def _require_some(file: Path, history: History, first: int, last: int) -> None:
 def _kind(path: Path) -> str:
     """Whether a TOML file holds rules or a model. Raises ValueError."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file (UTF-8 is wanted)") from error
+        content = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
     kinds = [kind for kind, table in (("rules", "rule"), ("model", "feature")) if table in content]

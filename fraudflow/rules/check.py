@@ -63,16 +63,12 @@ def check(
 
 
 def _read(path: Path) -> str:
-    from operators.files import TooLarge, read_text
+    from operators.files import Unreadable, read_text
 
     try:
         return read_text(path)
-    except TooLarge as error:
-        typer.echo(f"{path}: {error}", err=True)
-    except OSError as error:
-        typer.echo(f"{path}: {error.strerror or error}", err=True)
-    except UnicodeDecodeError:
-        typer.echo(f"{path}: not a text file: rules are TOML in UTF-8", err=True)
+    except Unreadable as error:
+        typer.echo(str(error), err=True)
     raise typer.Exit(1)
 
 

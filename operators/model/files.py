@@ -11,7 +11,7 @@ from operators.expressions import ExpressionError, compile_source, parse
 from operators.features.fields import FieldError, Fields, FieldSpec
 from operators.features.passes import check_passes
 from operators.features.plan import known_in
-from operators.files import TooLarge, read_text
+from operators.files import Unreadable, read_text
 from operators.model.challengers import seen_by_any
 from operators.model.specification import ModelError, Specification, parse_model
 from operators.places import Place, Problem, Table, not_toml, tables_of
@@ -28,12 +28,8 @@ def load_model(path: str | Path, elsewhere: Sequence[FieldSpec] | None = None, *
     """
     try:
         text = read_text(path)
-    except TooLarge as error:
-        raise ModelError(f"{path}: {error}") from error
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: not a text file: a model is TOML in UTF-8") from error
+    except Unreadable as error:
+        raise ModelError(str(error)) from error
     try:
         specification = parse_model(text, fitted=fitted)
         if elsewhere is not None:

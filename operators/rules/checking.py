@@ -10,7 +10,7 @@ from operators.expressions import ExpressionError, Namespace
 from operators.features.fields import FieldError, Fields, FieldSpec, field_of
 from operators.features.passes import check_passes
 from operators.features.plan import NO_FIELDS, known_in
-from operators.files import TooLarge, read_text
+from operators.files import Unreadable, read_text
 from operators.places import Place, Problem, Table, not_toml, tables_of
 from operators.rules.rule_set import Rule, RuleError, RuleSet, fields_of, rule_of
 
@@ -72,12 +72,8 @@ def load_rules(path: str | Path, elsewhere: Sequence[FieldSpec] = ()) -> RuleSet
     """
     try:
         text = read_text(path)
-    except TooLarge as error:
-        raise RuleError(f"{path}: {error}") from error
-    except OSError as error:
-        raise RuleError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise RuleError(f"{path}: not a text file: rules are TOML in UTF-8") from error
+    except Unreadable as error:
+        raise RuleError(str(error)) from error
     rules, problems, _ = check_rules(text, elsewhere)
     if problems:
         raise RuleError("\n".join(problem.shown(str(path), text) for problem in problems))

@@ -8,12 +8,13 @@ import struct
 import threading
 import time
 from collections import deque
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
-from typing import Self
+
+from tests.servers.local_http import LocalHttp
 
 
-class FakeInfluxDB:
+class FakeInfluxDB(LocalHttp):
     """Takes `answers` off the left, one a request, and 204 when none is left.
 
     An answer is a status, `(status, headers)`, "reset" (cuts the connection), "hang" (answers nothing), or "late"
@@ -30,36 +31,18 @@ class FakeInfluxDB:
         self.paths: list[str] = []
         self.tokens: set[str | None] = set()
         self._released = threading.Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                outer.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__()
 
     def serve_with(self, context: ssl.SSLContext) -> None:
         """Over TLS, before it is entered."""
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = self.url.replace("http://", "https://")
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answer one request."""

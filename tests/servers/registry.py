@@ -2,16 +2,16 @@
 
 import base64
 import json
-import threading
 from collections import deque
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.servers.local_http import LocalHttp
 
 ANY = "application/vnd.schemaregistry.v1+json"
 
 
-class SchemaRegistry:
+class SchemaRegistry(LocalHttp):
     """`answers` are statuses to give first, one a request; with a `user` and `password` others are refused."""
 
     def __init__(self, *answers: int, user: str = "", password: str = "") -> None:
@@ -20,33 +20,7 @@ class SchemaRegistry:
         self.asked: list[str] = []
         known = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._authorization = f"Basic {known}" if user else None
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                outer._answer(self, None)
-
-            def do_POST(self) -> None:
-                outer._answer(self, json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def register(self, schema: Any, kind: str = "AVRO", **more: Any) -> int:
         """A schema's number."""
@@ -56,7 +30,10 @@ class SchemaRegistry:
             self.schemas.append(found)
         return self.schemas.index(found) + 1
 
-    def _answer(self, request: BaseHTTPRequestHandler, body: dict[str, Any] | None) -> None:
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """A schema, or its number; or what a test wants to be answered."""
+        length = int(request.headers.get("Content-Length", 0))
+        body = json.loads(request.rfile.read(length)) if request.command == "POST" else None
         self.asked.append(request.path)
         status, answer = self._judge(request.path.partition("?")[0].strip("/").split("/"), body)
         if self._authorization and request.headers.get("Authorization") != self._authorization:

@@ -3,19 +3,18 @@
 import base64
 import json
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.servers.certificates import openssl
+from tests.servers.local_http import LocalHttp
 
 CLIENT, SECRET = "fraudflow", "client-secret"
 
 
-class TokenServer:
+class TokenServer(LocalHttp):
     """`url` gives a token to who knows the client's secret; `keys`, a JWKS file, is what a broker checks it with."""
 
     def __init__(self, folder: Path, *, audience: str = "kafka", lifetime: int = 3600) -> None:
@@ -27,30 +26,8 @@ class TokenServer:
         modulus = bytes.fromhex(_run("rsa", "-in", str(self._key), "-noout", "-modulus").decode().partition("=")[2])
         key = {"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "k1", "n": _base64(modulus), "e": "AQAB"}
         self.keys.write_text(json.dumps({"keys": [key]}))
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                outer._answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/token"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
+        self.url += "/token"
 
     def token(self, **claims: Any) -> str:
         """A signed token; `claims` replace its own."""
@@ -60,7 +37,8 @@ class TokenServer:
         signed = ".".join(_base64(json.dumps(part).encode()) for part in parts)
         return f"{signed}.{_base64(_run('dgst', '-sha256', '-sign', str(self._key), given=signed.encode()))}"
 
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """A token for who knows the secret, 401 for others."""
         request.rfile.read(int(request.headers.get("Content-Length", 0)))
         known = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
         if request.headers.get("Authorization") == f"Basic {known}":
