@@ -121,7 +121,9 @@ def test_a_full_disk_stops_the_flow_and_nothing_is_lost(mock_kafka: Cluster):
         flow.send(messages[50:])
         largest = max(path.stat().st_size for path in flow.recovery.glob("part-*")) // 512 + 8
         command = f"ulimit -f {largest}; trap '' XFSZ; exec {sys.executable} -m bytewax.run flows.fraud:get_flow"
-        environment = {f"FRAUD_{name}": value for name, value in flow.settings.items()} | {"FRAUD_STOP_AT_END": "true"}
+        environment = {f"FRAUD_{name}": value for name, value in flow.settings.items()}
+        # The limit is for every file of the process: it must not leave half a module in __pycache__.
+        environment |= {"FRAUD_STOP_AT_END": "true", "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
             ["sh", "-c", f"{command} -r {flow.recovery} -s 1 -b 0"],
             cwd=ROOT,
