@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators.model.corrections import Corrections, CorrectionsState
 from operators.model.join import MAX_LABELS, Decided, Example, LabelJoin
 from operators.model.state import StateError
 from operators.transactions.records import Label
@@ -348,3 +350,13 @@ OLD_STATE = (
     "0000000000c092000292cb3ff0000000000000cb3fb999999999999a9314656493a161a162a16182a161919214c3a5656172"
     "6c79919228c391a56561726c7991cc8c"
 )
+
+
+def test_what_was_settled_again_is_the_last_to_be_forgotten_also_after_a_restart() -> None:
+    corrections = Corrections(2, 100)
+    for identity in ("a", "b", "a"):
+        corrections.settle(identity, b"", False, 0, 3, 0)
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(corrections.state()), type=CorrectionsState)
+    for one in (corrections, Corrections(2, 100, state)):
+        one.settle("c", b"", False, 0, 3, 0)
+        assert list(one.state().settled) == ["a", "c"]

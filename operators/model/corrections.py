@@ -101,4 +101,5 @@ class Corrections:
 
     def state(self) -> CorrectionsState:
         """Everything it knows."""
-        return CorrectionsState(self._settled, self._due, self._number)
+        # As a plain dict: msgspec writes an OrderedDict in the order in which its keys first came.
+        return CorrectionsState(dict(self._settled.items()), self._due, self._number)
