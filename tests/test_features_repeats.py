@@ -81,6 +81,25 @@ def test_a_retry_is_known_for_as_long_as_events_may_be_late() -> None:
     assert windows.last_repeated == []
 
 
+def test_a_late_retry_is_known_though_its_first_lies_further_behind_the_latest() -> None:
+    windows = repeating("count_1h")
+    lateness = LATENESS / 1000
+    latest = event(1.5 * lateness, transaction_id="latest")
+    windows.update([event(0), event(0.1), latest, event(0.6 * lateness)])
+    assert (windows.last_repeated, windows.last_late) == ([1, 3], [])
+
+
+def test_a_retry_is_found_among_few_and_among_many() -> None:
+    for many in (3, 31, 32, 33, 70):
+        windows = repeating("count_1h")
+        windows.update([event(number / 10, transaction_id=f"{number}") for number in range(many)])
+        first, last = event(many / 10, transaction_id="0"), event(many / 10, transaction_id=f"{many - 1}")
+        windows.update([first, event(many / 10, transaction_id="new"), last])
+        assert windows.last_repeated == [0, 2]
+        windows.update([event(many / 10, amount=2, transaction_id="0")])
+        assert windows.last_repeated == [], "the same id with another amount is another transaction"
+
+
 def test_repeats_are_recognised_without_any_window() -> None:
     windows = repeating()
     assert windows.update([event(0), event(1), event(500)]) == [(), (), ()]

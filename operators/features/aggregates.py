@@ -5,7 +5,6 @@ Slices hold own values of events, 0 where an event lacks the field.
 
 from array import array
 from collections.abc import Iterable
-from hashlib import blake2b
 from math import asin, cos, radians, sin, sqrt
 from typing import Final
 
@@ -122,9 +121,3 @@ def speed_kmh(here: int, there: int, elapsed: int) -> float | None:
 def _degrees(number: int) -> tuple[float, float]:
     latitude, longitude = divmod(number - 1, LONGITUDES)
     return latitude / DEGREE - 90, longitude / DEGREE - 180
-
-
-def identity(transaction_id: str, amount: float) -> int:
-    """64 bits that tell a transaction from others: of a hash that nobody can find two ids for, and of the amount too,
-    so that a payment can't hide behind the id of a small one."""
-    return int.from_bytes(blake2b(f"{transaction_id}\0{amount!r}".encode(), digest_size=8).digest())

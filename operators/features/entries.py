@@ -78,9 +78,11 @@ def _entry(layout: Layout, k: int, value: str | None = None) -> list[str]:
         text = value or _raw(plan, field)
         return [f"w{k} = ids({text})", f"if w{k} is None: w{k} = intern({text})"]
     if column == ID_HASHES[0]:
-        return ["id = identity(t.transaction_id, t.amount)", f"w{k} = id & 0xFFFFFFFF"]
+        # The amount too, so that a payment can't hide behind the id of a small one.
+        known_by = 'f"{t.transaction_id}\\0{u_amount}".encode()'
+        return [f"w{k}, w{k + 1} = halves(blake2b({known_by}, digest_size=8).digest())"]
     if column == ID_HASHES[1]:
-        return [f"w{k} = id >> 32"]
+        return []
     if column.content == PLACE:
         return [f"w{k} = place(t.latitude, t.longitude)"]
     contents = {

@@ -46,8 +46,14 @@ class Column(NamedTuple):
         return f"{self.kind}:{self.content}:{self.field}"
 
 
-ID_HASHES: Final = (Column("own", "id_low", "transaction_id"), Column("own", "id_high", "transaction_id"))
-"""What a transaction id is known by. No id has 0 in the second: events from before ids were kept do."""
+ID_HASHES: Final = (Column("own", "hash_low", "transaction_id"), Column("own", "hash_high", "transaction_id"))
+"""What a transaction is known by: the halves of a hash of its id and amount, which lie beside each other. Events from
+before they were kept have 0 in both."""
+
+
+def repeats_window(plan: EntityPlan) -> Window:
+    """The events that one may repeat: no further back than the allowed lateness."""
+    return Window("trailing", plan.allowed_lateness + 1)
 
 
 class Found(NamedTuple):
@@ -85,6 +91,7 @@ class Layout:
                 seen[own_column(field, plan)] = None
         if plan.repeats:
             columns.update(dict.fromkeys(ID_HASHES))
+            windows[repeats_window(plan)] = None
         self.columns: tuple[Column, ...] = tuple(columns)
         self.size = 1 + len(columns)
         self.ever = any(f.window and f.window.kind == "ever" for f in events)

@@ -174,7 +174,10 @@ class Logs:
         is_busy = high - low > busy.BUSY_FROM * size and high + size == len(log)
         if is_busy and not self.counter(key, -1, first).has(log, low, high, hashes[0]):
             return 0
-        for number, found in enumerate(log[low + size + first : high + first + 1 : size], 1):
+        column = log[low + size + first : high + first + 1 : size]
+        if hashes[0] not in column:
+            return 0
+        for number, found in enumerate(column, 1):
             if found == hashes[0] and log[low + number * size + second] == hashes[1]:
                 return low + number * size
         return 0
