@@ -67,7 +67,7 @@ def specifications(draw: st.DrawFn) -> Specification:
         )
     )
     head = parse_model(f'name = "m"\nprior = 0.05\n[learning]\n{learning}\n[[feature]]\nname = "a"\nvalue = "amount"')
-    return Specification(head.name, tuple(own), head.prior, head.learning)
+    return Specification(head.name, tuple(own), prior=head.prior, learning=head.learning)
 
 
 transactions = st.builds(
