@@ -4,8 +4,10 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
 from rich.live import Live
@@ -24,6 +26,18 @@ from fraudflow.sending import DeliveryFailed, Sender
 READY = 40.0  # seconds that the flow may take to begin
 CAUGHT_UP = 15.0  # and to work off what is left at the end
 LINE_EVERY = 2.0
+
+
+@contextmanager
+def ctrl_c() -> Iterator[Event]:
+    """Set when SIGINT or SIGTERM comes: an exception could be raised where it is swallowed, as in a finaliser."""
+    pressed = Event()
+    before = [(number, signal.signal(number, lambda *_: pressed.set())) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield pressed
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 class Demo:
@@ -120,11 +134,11 @@ class Demo:
                 if time.monotonic() > deadline:
                     raise ProcessFailed(f"the flow took nothing within {READY:g} s\n{flow.tail()}")
             feeder.start()
-            try:
-                while feeder.is_alive():
+            with ctrl_c() as pressed:
+                while feeder.is_alive() and not pressed.is_set():
                     fed = feeder.fed.is_set()
                     step("goes on until Ctrl-C" if fed else "real and simulated transactions")
-            except KeyboardInterrupt:
+            if pressed.is_set():
                 feeder.end()
             deadline = time.monotonic() + CAUGHT_UP
             while group.lag() != 0 and time.monotonic() < deadline:
